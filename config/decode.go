@@ -1,0 +1,314 @@
+package config
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml/ast"
+
+	"github.com/sallyport/sallyport/config/secret"
+)
+
+// decoder fills the configuration types from a syntax tree. It goes on after a
+// problem, so that one run finds them all.
+type decoder struct {
+	src      *source
+	dir      string          // that relative file names are relative to
+	doubtful map[string]bool // paths with which something is wrong
+	problems Problems
+}
+
+// slot is where a value stands: its path, its place for problems, and the
+// field of the grammar that it fills.
+type slot struct {
+	path  string
+	at    span
+	field field
+}
+
+// field is what the struct tags say about one key.
+type field struct {
+	index int
+	key   string   // `yaml`
+	def   string   // `default`: the text that stands in for a missing key
+	enum  []string // `enum`: the words allowed, separated by commas
+	min   string   // `min`: the least number, size or duration
+	path  bool     // `kind:"path"`: a file name, made absolute
+	off   bool     // `kind:"off"`: the word off is a value too
+}
+
+// parseKind reads the `kind` tag: "path", "off", or both with a comma between.
+func (f *field) parseKind(tag string) {
+	for kind := range strings.SplitSeq(tag, ",") {
+		f.path = f.path || kind == "path"
+		f.off = f.off || kind == off
+	}
+}
+
+// fieldsOf returns the keys that a struct type takes, in the order of the type.
+func fieldsOf(t reflect.Type) []field {
+	var fields []field
+	for i := range t.NumField() {
+		tag := t.Field(i).Tag
+		key := tag.Get("yaml")
+		if key == "" || key == "-" {
+			continue
+		}
+		f := field{index: i, key: key, def: tag.Get("default"), min: tag.Get("min")}
+		f.parseKind(tag.Get("kind"))
+		if enum := tag.Get("enum"); enum != "" {
+			f.enum = strings.Split(enum, ",")
+		}
+		fields = append(fields, f)
+	}
+	return fields
+}
+
+// The types that have forms of their own in the file.
+var (
+	durationType  = reflect.TypeFor[time.Duration]()
+	sizeType      = reflect.TypeFor[Size]()
+	secretType    = reflect.TypeFor[secret.Text]()
+	addressesType = reflect.TypeFor[Addresses]()
+	sitesType     = reflect.TypeFor[[]Site]()
+	tlsType       = reflect.TypeFor[TLS]()
+	siteType      = reflect.TypeFor[Site]()
+)
+
+func (d *decoder) fail(at span, path, message, hint string) {
+	d.doubtful[path] = true
+	d.problems = append(d.problems, d.src.problem(at, path, message, hint))
+}
+
+// value decodes a node into v.
+func (d *decoder) value(n ast.Node, v reflect.Value, s slot) {
+	n, ok := d.unwrap(n, s)
+	if !ok {
+		d.fillField(v, s.field)
+		return
+	}
+	switch v.Type() {
+	case secretType:
+		d.secret(n, v, s)
+		return
+	case addressesType:
+		d.addresses(n, v, s)
+		return
+	case sitesType:
+		d.sites(n, v, s)
+		return
+	case tlsType:
+		if _, scalar := scalarText(n); scalar {
+			v = v.FieldByName("Issuer")
+			s.field = fieldsOf(tlsType)[0]
+		}
+	}
+	switch v.Kind() {
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		d.value(n, v.Elem(), s)
+	case reflect.Struct:
+		d.structure(n, v, s)
+	case reflect.Slice:
+		d.list(n, v, s)
+	default:
+		d.scalar(n, v, s)
+	}
+}
+
+// unwrap takes off what YAML may put around a value and we do not support, and
+// reports it. ok is false when nothing is left to decode.
+func (d *decoder) unwrap(n ast.Node, s slot) (_ ast.Node, ok bool) {
+	switch n := n.(type) {
+	case *ast.AnchorNode:
+		d.fail(spanOf(n.GetToken()), s.path, "YAML anchors (&name) are not supported", "write the value where it is needed")
+		return d.unwrap(n.Value, s)
+	case *ast.TagNode:
+		d.fail(spanOf(n.GetToken()), s.path, "YAML tags (!name) are not supported", "remove the tag")
+		return d.unwrap(n.Value, s)
+	case *ast.AliasNode:
+		d.fail(spanOf(n.GetToken()), s.path, "YAML aliases (*name) are not supported", "write the value where it is needed")
+		return nil, false
+	case nil, *ast.NullNode:
+		d.src.mark(s.path, s.at)
+		d.fail(s.at, s.path, named(s.path)+" has no value", "write one after the colon, or remove the line")
+		return nil, false
+	}
+	return n, true
+}
+
+// structure decodes a mapping into a struct and completes it with defaults.
+func (d *decoder) structure(n ast.Node, v reflect.Value, s slot) {
+	d.src.mark(s.path, s.at)
+	list, ok := entries(n)
+	if !ok {
+		d.wrong(n, s, "wants keys and values", hintFor(s.path))
+		d.fill(v)
+		return
+	}
+	fields := fieldsOf(v.Type())
+	given := make(map[string]span)
+	for _, entry := range list {
+		key, at, ok := d.key(entry, s)
+		if !ok {
+			continue
+		}
+		i := slices.IndexFunc(fields, func(f field) bool { return f.key == key })
+		if i < 0 {
+			d.unknownKey(key, at, v.Type(), s)
+			continue
+		}
+		child := slot{path: join(s.path, key), at: at, field: fields[i]}
+		if first, twice := given[key]; twice {
+			d.fail(at, child.path, named(child.path)+" is written twice", fmt.Sprintf("the first is on line %d; keep one", first.line))
+			continue
+		}
+		given[key] = at
+		d.value(entry.Value, v.Field(fields[i].index), child)
+	}
+	for _, f := range fields {
+		if _, ok := given[f.key]; !ok {
+			d.fillField(v.Field(f.index), f)
+		}
+	}
+}
+
+// hintFor says how a mapping at a path is written.
+func hintFor(path string) string {
+	if path == "" {
+		return smallest
+	}
+	key := path[strings.LastIndexByte(path, '.')+1:]
+	if strings.HasSuffix(path, "]") {
+		key = "NAME"
+	}
+	return "write " + key + ": {KEY: VALUE}, or the keys on lines of their own below it"
+}
+
+// key returns the text of an entry's key, and reports keys that are none.
+func (d *decoder) key(entry *ast.MappingValueNode, s slot) (key string, at span, ok bool) {
+	at = spanOf(firstToken(entry.Key))
+	if _, merge := entry.Key.(*ast.MergeKeyNode); merge {
+		d.fail(at, s.path, "YAML merge keys (<<) are not supported", "write the keys where they are needed")
+		return "", at, false
+	}
+	key, plain := keyText(entry.Key)
+	switch {
+	case !plain:
+		d.fail(at, s.path, "a key must be plain text", "write \"name: value\"")
+		return "", at, false
+	case consultsEnvironment(key):
+		d.environment(at, s)
+		return "", at, false
+	}
+	return key, at, true
+}
+
+// fill completes a struct of which nothing is in the file.
+func (d *decoder) fill(v reflect.Value) {
+	for _, f := range fieldsOf(v.Type()) {
+		d.fillField(v.Field(f.index), f)
+	}
+}
+
+// fillField gives a key that is not in the file its default, which is read as
+// if it had been written.
+func (d *decoder) fillField(v reflect.Value, f field) {
+	switch {
+	case v.Type() == addressesType:
+		v.Set(reflect.ValueOf(Addresses{f.def}))
+	case f.def != "":
+		if wrong := d.assign(v, f.def, f); wrong != nil {
+			panic(fmt.Sprintf("config: the default of %s: %s", f.key, wrong.message)) // TestDefaults
+		}
+	case v.Kind() == reflect.Struct && v.Type() != secretType:
+		d.fill(v)
+	}
+}
+
+// list decodes a sequence.
+func (d *decoder) list(n ast.Node, v reflect.Value, s slot) {
+	d.src.mark(s.path, s.at)
+	sequence, ok := n.(*ast.SequenceNode)
+	if !ok {
+		hint := `put "- " before the first key of each item`
+		if text, scalar := scalarText(n); scalar {
+			hint = "put it in brackets"
+			if d.shows(n, text) {
+				hint += ": [" + text + "]"
+			}
+		}
+		d.wrong(n, s, "wants a list", hint)
+		return
+	}
+	s.field.def = "" // it stands in for the list, not for an item
+	items := reflect.MakeSlice(v.Type(), len(sequence.Values), len(sequence.Values))
+	for i, item := range sequence.Values {
+		at := s.at
+		if item != nil {
+			at = spanOf(firstToken(item))
+		}
+		d.value(item, items.Index(i), slot{path: fmt.Sprintf("%s[%d]", s.path, i), at: at, field: s.field})
+	}
+	v.Set(items)
+}
+
+// wrong reports that a value is not what its key wants. The message continues
+// the key: "wants a list", or the value: "must not be negative".
+func (d *decoder) wrong(n ast.Node, s slot, message, hint string) {
+	got := ""
+	switch n.(type) {
+	case *ast.SequenceNode:
+		got = "a list"
+	case *ast.MappingNode, *ast.MappingValueNode:
+		got = "keys and values"
+	default:
+		if text, ok := scalarText(n); ok && d.shows(n, text) {
+			got = strconv.Quote(text)
+		}
+	}
+	switch {
+	case got == "":
+	case strings.HasPrefix(message, "wants"):
+		message += ", not " + got
+	default:
+		message = got + " " + message
+	}
+	if s.at.line == 0 { // the document itself
+		s.at = spanOf(firstToken(n))
+	}
+	d.fail(s.at, s.path, named(s.path)+" "+message, hint)
+}
+
+// shows reports whether the text of a node may be printed.
+func (d *decoder) shows(n ast.Node, text string) bool {
+	return !d.src.hides(spanOf(n.GetToken())) && printable(text)
+}
+
+// safeHint drops a hint which is made from a value that may be a secret.
+func (d *decoder) safeHint(n ast.Node, text, hint string) string {
+	if !d.shows(n, text) {
+		return ""
+	}
+	return hint
+}
+
+// join returns the path of a key under a path.
+func join(path, key string) string {
+	if path == "" {
+		return key
+	}
+	return path + "." + key
+}
+
+// named returns a path as the subject of a sentence.
+func named(path string) string {
+	if path == "" {
+		return "the configuration"
+	}
+	return path
+}

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"go/types"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// grammar is the configuration language as types.go tells it.
+type grammar struct {
+	structs map[string]*mapping
+	docs    map[string]string // of the types that are no structs
+}
+
+// mapping is one struct type: a YAML mapping.
+type mapping struct {
+	doc  string
+	keys []key
+}
+
+// key is one key of a mapping.
+type key struct {
+	name   string
+	goType string // as it is written: "[]Credential", "time.Duration"
+	doc    string
+	def    string
+	min    string
+	enum   []string
+	isPath bool
+	orOff  bool
+}
+
+// root is the type of the whole file.
+const root = "Config"
+
+// parseGrammar reads the source of types.go.
+func parseGrammar(source []byte) (*grammar, error) {
+	file, err := parser.ParseFile(token.NewFileSet(), "types.go", source, parser.ParseComments)
+	if err != nil {
+		return nil, err
+	}
+	g := &grammar{structs: make(map[string]*mapping), docs: make(map[string]string)}
+	for _, decl := range file.Decls {
+		gen, ok := decl.(*ast.GenDecl)
+		if !ok || gen.Tok != token.TYPE {
+			continue
+		}
+		for _, spec := range gen.Specs {
+			spec := spec.(*ast.TypeSpec)
+			doc := text(gen.Doc)
+			body, ok := spec.Type.(*ast.StructType)
+			if !ok {
+				g.docs[spec.Name.Name] = doc
+				continue
+			}
+			keys, err := keysOf(body)
+			if err != nil {
+				return nil, fmt.Errorf("type %s: %w", spec.Name.Name, err)
+			}
+			g.structs[spec.Name.Name] = &mapping{doc: doc, keys: keys}
+		}
+	}
+	if g.structs[root] == nil {
+		return nil, fmt.Errorf("types.go has no struct %s", root)
+	}
+	return g, nil
+}
+
+// keysOf returns the keys of a struct in the order of the source.
+func keysOf(body *ast.StructType) ([]key, error) {
+	var keys []key
+	for _, f := range body.Fields.List {
+		if f.Tag == nil {
+			continue
+		}
+		raw, err := strconv.Unquote(f.Tag.Value)
+		if err != nil {
+			return nil, err
+		}
+		tag := reflect.StructTag(raw)
+		k := key{name: tag.Get("yaml"), goType: types.ExprString(f.Type), doc: text(f.Doc), def: tag.Get("default"), min: tag.Get("min")}
+		if k.name == "" || k.name == "-" {
+			continue
+		}
+		if k.doc == "" {
+			return nil, fmt.Errorf("key %s has no comment", k.name)
+		}
+		if enum := tag.Get("enum"); enum != "" {
+			k.enum = strings.Split(enum, ",")
+		}
+		kinds := strings.Split(tag.Get("kind"), ",")
+		k.isPath, k.orOff = slices.Contains(kinds, "path"), slices.Contains(kinds, "off")
+		keys = append(keys, k)
+	}
+	return keys, nil
+}
+
+// text returns a comment as one paragraph.
+func text(doc *ast.CommentGroup) string {
+	return strings.Join(strings.Fields(doc.Text()), " ")
+}
+
+// item returns the struct that a key holds, alone or in a list, and whether it
+// is a list.
+func (g *grammar) item(k key) (m *mapping, name string, list bool) {
+	name, list = strings.CutPrefix(k.goType, "[]")
+	name = strings.TrimPrefix(name, "*")
+	return g.structs[name], name, list
+}

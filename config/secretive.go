@@ -1,0 +1,169 @@
+package config
+
+import (
+	"regexp"
+	"strings"
+)
+
+// This file decides which lines of a file may hold a secret. Such a line is
+// never printed. It errs on the side of hiding: a hidden line costs a caret, a
+// shown one costs a token.
+
+// plainKeys are the keys of the language that sound secret but hold a file
+// name or a plain word. (`key` alone is judged by what is around it.)
+var plainKeys = [...]string{"token_file", "mac_key_file", "key_id", "key_type"}
+
+// secretWords are the words that make a key sound secret.
+var secretWords = [...]string{
+	"token", "secret", "passw", "passphrase", "password", "pwd", "bearer",
+	"authorization", "apikey", "hmac",
+}
+
+// wordBeforeColon finds what could be a key: `token:`, `"token" :`, `token=`.
+var wordBeforeColon = regexp.MustCompile(`([\pL\pN_.\-]+)["']?\s*[:=]`)
+
+// escapes finds double-quoted escapes, by which a key can be spelt unreadably.
+var escapes = regexp.MustCompile(`\\[xuU]`)
+
+// What looks like a token: Cloudflare's prefixes, passwords in addresses, and
+// any long run of characters without a dot or slash.
+var (
+	tokenPrefix = regexp.MustCompile(`(?i)cf(ut|at|k)_|bearer\s|PRIVATE KEY|://[^/\s]*@`)
+	tokenRun    = regexp.MustCompile(`[A-Za-z0-9_+=\-]{30,}`)
+)
+
+// looksLikeToken reports whether a text holds something like a token. Long
+// words without a digit, and names, are not tokens.
+func looksLikeToken(text string) bool {
+	if tokenPrefix.MatchString(text) {
+		return true
+	}
+	for _, run := range tokenRun.FindAllString(text, -1) {
+		if strings.ContainsAny(run, "0123456789") || strings.ToLower(run) != run {
+			return true
+		}
+	}
+	return false
+}
+
+// soundsSecret reports whether a key is likely to hold a secret: it has a word
+// such as "token", or is a slip of the finger away from one. bareKey says
+// whether the word `key` alone counts.
+func soundsSecret(key string, bareKey bool) bool {
+	key = strings.ToLower(key)
+	if i := strings.LastIndexByte(key, '.'); i >= 0 {
+		key = key[i+1:] // in auth.example.com only "com" says what kind it is
+	}
+	key = strings.ReplaceAll(key, "-", "_")
+	if key == "key" {
+		return bareKey
+	}
+	for _, plain := range plainKeys {
+		if distance(key, plain) <= 1 { // a slip away is still a file name
+			return false
+		}
+	}
+	for _, word := range secretWords {
+		if strings.Contains(key, word) {
+			return true
+		}
+	}
+	for part := range strings.SplitSeq(key, "_") {
+		if strings.HasSuffix(part, "key") || part == "mac" {
+			return true
+		}
+		for _, word := range secretWords {
+			if len(part) > 3 && distance(part, word) <= len(word)/5 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// holdsSecret reports whether a line has a key that sounds secret or a text
+// that looks like a token.
+func holdsSecret(line string, bareKey bool) bool {
+	_, found := secretKey(line, bareKey)
+	return found || looksLikeToken(line) || escapes.MatchString(line)
+}
+
+// secretKey returns the byte offset of the end of the first secret key's colon.
+func secretKey(line string, bareKey bool) (end int, found bool) {
+	for _, m := range wordBeforeColon.FindAllStringSubmatchIndex(line, -1) {
+		if soundsSecret(line[m[2]:m[3]], bareKey) {
+			return m[1], true
+		}
+	}
+	return 0, false
+}
+
+// hideByText hides lines by their look alone, before and whether or not the
+// file is valid YAML. With bareKey, `key:` is secret too: in a file that cannot
+// be parsed nobody knows whose key it is.
+func (s *source) hideByText(bareKey bool) {
+	for i, line := range s.lines {
+		if !holdsSecret(line, bareKey) {
+			continue
+		}
+		last := i
+		if end, found := secretKey(line, bareKey); found {
+			last = s.endOfSecret(i, end)
+		}
+		s.hide(i+1, last+1)
+	}
+}
+
+// endOfSecret returns the index of the last line that can belong to the value
+// which begins on line i after the byte offset end. A value goes on while lines
+// are empty, indented deeper than the key, or not clearly a key of their own.
+func (s *source) endOfSecret(i, end int) int {
+	value := strings.TrimSpace(s.lines[i][end:])
+	if opened, closer := openQuote(value); opened {
+		for j := i + 1; j < len(s.lines); j++ {
+			if strings.Contains(s.lines[j], closer) {
+				return j
+			}
+		}
+		return len(s.lines) - 1 // never closed: everything may be the secret
+	}
+	indent, last := keyIndent(s.lines[i]), i
+	for j := i + 1; j < len(s.lines); j++ {
+		if strings.TrimSpace(s.lines[j]) == "" {
+			continue
+		}
+		begun := value != "" || last > i // the first line after `token:` belongs to it
+		if begun && startsAfresh(s.lines[j], indent) {
+			break
+		}
+		last = j
+	}
+	return last
+}
+
+// openQuote reports whether a value starts a quoted text that does not end on
+// its line.
+func openQuote(value string) (opened bool, closer string) {
+	for _, quote := range []string{`"`, `'`} {
+		if strings.Count(value, quote)%2 == 1 {
+			return true, quote
+		}
+	}
+	return false, ""
+}
+
+// freshLine matches a line that clearly begins something new: a comment, a list
+// item that is a mapping, or a key.
+var freshLine = regexp.MustCompile(`^\s*(#|(-\s+)*["']?[A-Za-z_*][A-Za-z0-9_.*\-]*["']?\s*:(\s|$))`)
+
+// startsAfresh reports whether a line cannot be part of a value whose key
+// stands at the given indent.
+func startsAfresh(line string, indent int) bool {
+	return keyIndent(line) <= indent && freshLine.MatchString(line)
+}
+
+// keyIndent returns the number of characters before a line's first key, dashes
+// of list items included.
+func keyIndent(line string) int {
+	return len(line) - len(strings.TrimLeft(line, " \t-"))
+}

@@ -1,0 +1,263 @@
+package config
+
+import (
+	"time"
+
+	"github.com/sallyport/sallyport/config/secret"
+)
+
+// The types below are the configuration language. The tags are its grammar:
+// `yaml` names the key and `default` is the text that stands in for a key that
+// is not written, read exactly as if the user had written it; `enum` lists the
+// words allowed, `min` is the least value, and `kind` says "path" of a file name
+// (relative ones are joined to the configuration file's directory) and "off"
+// where the word off is a value. The comments are its reference: REFERENCE.md and the JSON Schema are generated from them, so
+// they speak to the person who writes the file.
+
+// Config is one configuration file, decoded, completed with defaults and
+// validated.
+type Config struct {
+	// Where to listen.
+	Listen Listen `yaml:"listen"`
+
+	// Directory for certificates, private keys and the ACME account. Made
+	// with mode 0700 when it does not exist. Back it up: it is all the state
+	// there is.
+	Storage string `yaml:"storage" default:"/var/lib/sallyport" kind:"path"`
+
+	// The certificate authority and how to prove that names are ours.
+	ACME ACME `yaml:"acme"`
+
+	// Cloudflare API tokens and the zones each is used for. The environment
+	// is never asked for a token.
+	Cloudflare []Credential `yaml:"cloudflare"`
+
+	// Host names and what each serves: `name: server` or `name: {…}`. A name
+	// is exact (`app.example.com`) or stands for one label
+	// (`"*.example.com"`, in quotes).
+	Sites []Site `yaml:"sites"`
+
+	// Time and size limits, each with a safe default.
+	Limits Limits `yaml:"limits"`
+
+	// What is logged and how.
+	Log Log `yaml:"log"`
+
+	// The local control socket, used by `sallyport healthcheck`.
+	Admin Admin `yaml:"admin"`
+
+	source *source
+}
+
+// Listen says which addresses the proxy accepts connections on.
+type Listen struct {
+	// Addresses for plain HTTP, which redirects to HTTPS: one, a list, or
+	// `off`. An address is `:80`, `192.0.2.1:80` or `[2001:db8::1]:80`; port 0
+	// takes a free port.
+	HTTP Addresses `yaml:"http" default:":80" kind:"off"`
+
+	// Addresses for HTTPS over TCP (HTTP/1.1 and HTTP/2): one or a list.
+	HTTPS Addresses `yaml:"https" default:":443"`
+}
+
+// Addresses is a list of host:port. In the file one address may stand without
+// the brackets of a list, and `off`, where it is allowed, is the empty list.
+type Addresses []string
+
+// ACME says who signs certificates and how names are proven.
+type ACME struct {
+	// Contact address of the ACME account. Needed as soon as one name is
+	// issued by ACME.
+	Email string `yaml:"email"`
+
+	// `letsencrypt`, `letsencrypt-staging`, `zerossl` (needs `eab`) or the
+	// https:// address of an ACME directory.
+	CA string `yaml:"ca" default:"letsencrypt"`
+
+	// PEM file with certificates that are trusted, besides the built-in public
+	// roots, when talking to the CA: for a private CA.
+	CARoot string `yaml:"ca_root" kind:"path"`
+
+	// External account binding, for CAs that want one (RFC 8555 section 7.3.4).
+	EAB *EAB `yaml:"eab"`
+
+	// ACME profile to ask for, such as Let's Encrypt's `shortlived`. Empty
+	// leaves the choice to the CA.
+	Profile string `yaml:"profile"`
+
+	// Key of each certificate: `p256`, `p384`, `rsa2048`, `rsa4096`.
+	KeyType string `yaml:"key_type" default:"p256" enum:"p256,p384,rsa2048,rsa4096"`
+
+	// Follow the CA's advice on when to renew (ARI, RFC 9773).
+	ARI bool `yaml:"ari" default:"true"`
+
+	// Renew when this fraction of a certificate's lifetime is left, if the CA
+	// gives no advice: more than 0, less than 1.
+	RenewalWindowRatio float64 `yaml:"renewal_window_ratio" default:"0.33"`
+
+	// DNS servers (IP address, and a port unless it is 53) that resolve the CA,
+	// the Cloudflare API and the zones' name servers. Empty uses the system's.
+	Resolvers []string `yaml:"resolvers"`
+
+	// How to wait for a challenge record to be visible.
+	Propagation Propagation `yaml:"propagation"`
+}
+
+// EAB binds the ACME account to an account at the CA.
+type EAB struct {
+	// Key identifier given by the CA.
+	KeyID string `yaml:"key_id"`
+
+	// File with the base64url MAC key given by the CA.
+	MACKeyFile string `yaml:"mac_key_file" kind:"path"`
+
+	// The MAC key itself; prefer mac_key_file.
+	MACKey secret.Text `yaml:"mac_key"`
+}
+
+// Propagation says how to wait for a DNS challenge record.
+type Propagation struct {
+	// Name servers (host, and a port unless it is 53) to ask instead of the
+	// zone's own.
+	Servers []string `yaml:"servers"`
+
+	// How long to wait until every name server has the record. The order
+	// fails after that and is tried again later.
+	Timeout time.Duration `yaml:"timeout" default:"2m" min:"1ms"`
+
+	// Pause between two questions to one name server.
+	Interval time.Duration `yaml:"interval" default:"1s" min:"1ms"`
+}
+
+// Credential is one Cloudflare API token and the zones it is used for. Exactly
+// one of token_file, token and credential is given.
+type Credential struct {
+	// Name in logs and status. Empty: the first zone.
+	Name string `yaml:"name"`
+
+	// The zones this token is used for, exactly. A name belongs to the longest
+	// zone that holds it.
+	Zones []string `yaml:"zones"`
+
+	// File that holds the token, or certbot's cloudflare.ini. Read again
+	// whenever it is needed, so a new token takes effect without a reload.
+	// Must not be readable by everyone.
+	TokenFile string `yaml:"token_file" kind:"path"`
+
+	// The token itself; prefer token_file.
+	Token secret.Text `yaml:"token"`
+
+	// Name of a systemd credential (LoadCredential=NAME:PATH) that holds the
+	// token: the file NAME in the directory given by --credentials-dir.
+	Credential string `yaml:"credential"`
+
+	// Address of the Cloudflare API; another one is for tests and gateways.
+	APIURL string `yaml:"api_url" default:"https://api.cloudflare.com/client/v4"`
+
+	// PEM file with certificates that are trusted, besides the built-in public
+	// roots, when talking to api_url.
+	APIRoot string `yaml:"api_root" kind:"path"`
+}
+
+// Site is a host name and what it serves. In the file it may be just the
+// address of a server.
+type Site struct {
+	// The site's name: its key under `sites`, in lower case and in ASCII
+	// (internationalised names as xn--).
+	Name string `yaml:"-"`
+
+	// More names for the same site.
+	Aliases []string `yaml:"aliases"`
+
+	// Server that requests go to: `http://host:port`, `https://host`,
+	// `h2c://host:port` or `unix:/path`.
+	Proxy string `yaml:"proxy"`
+
+	// Where the certificate comes from: `acme`, `internal`, or
+	// `{certificate: FILE, key: FILE}`. Empty: `internal` for localhost and
+	// names under it, else `acme`.
+	TLS TLS `yaml:"tls"`
+}
+
+// TLS says where a site's certificate comes from. In the file it may be just
+// the word `acme` or `internal`.
+type TLS struct {
+	// `acme` or `internal` (a CA of our own, for development and private
+	// names). Not given together with files.
+	Issuer Issuer `yaml:"issuer" enum:"acme,internal"`
+
+	// PEM file with the certificate and its chain. Read again when it changes.
+	Certificate string `yaml:"certificate" kind:"path"`
+
+	// PEM file with the private key. Read again when it changes.
+	Key string `yaml:"key" kind:"path"`
+}
+
+// Issuer says who signs a name's certificate.
+type Issuer string
+
+// The issuers.
+const (
+	IssuerACME     Issuer = "acme"
+	IssuerInternal Issuer = "internal"
+	IssuerFile     Issuer = "file" // certificate and key files were given
+)
+
+// Limits bounds what clients and servers can take from the proxy. No limit can
+// be switched off except where its comment says so.
+type Limits struct {
+	// Largest request head: request line and header fields together.
+	RequestHeaderBytes Size `yaml:"request_header_bytes" default:"64KiB" min:"1KiB"`
+
+	// Time to receive a request head, from its first byte or from the
+	// connection's start.
+	RequestHeaderTimeout time.Duration `yaml:"request_header_timeout" default:"10s" min:"1ms"`
+
+	// Time for a TLS handshake.
+	HandshakeTimeout time.Duration `yaml:"handshake_timeout" default:"10s" min:"1ms"`
+
+	// Time that a client's connection may wait for its next request.
+	IdleTimeout time.Duration `yaml:"idle_timeout" default:"75s" min:"1ms"`
+
+	// Time to connect to a server, TLS included; past it the client gets 504.
+	ConnectTimeout time.Duration `yaml:"connect_timeout" default:"5s" min:"1ms"`
+
+	// Time that a server may take to begin its response; past it the client
+	// gets 504. 0 is no limit.
+	ResponseHeaderTimeout time.Duration `yaml:"response_header_timeout" default:"60s"`
+
+	// Largest head of a server's response; past it the client gets 502.
+	ResponseHeaderBytes Size `yaml:"response_header_bytes" default:"256KiB" min:"1KiB"`
+
+	// Time that an unused connection to a server is kept.
+	UpstreamIdleTimeout time.Duration `yaml:"upstream_idle_timeout" default:"60s" min:"1ms"`
+
+	// Unused connections kept to each server.
+	UpstreamIdleConnections int `yaml:"upstream_idle_connections" default:"64" min:"1"`
+
+	// Requests that one HTTP/2 connection may have under way.
+	HTTP2Streams int `yaml:"http2_streams" default:"128" min:"1"`
+
+	// Time that requests under way get to finish at a graceful stop.
+	ShutdownTimeout time.Duration `yaml:"shutdown_timeout" default:"30s"`
+}
+
+// Size is a number of bytes, written as a number or with KiB, MiB or GiB (also
+// KB, MB, GB in powers of 1000, and nginx's k, m, g in powers of 1024).
+type Size int64
+
+// Log says what is logged. Logs go to standard error.
+type Log struct {
+	// `debug`, `info`, `warn` or `error`.
+	Level string `yaml:"level" default:"info" enum:"debug,info,warn,error"`
+
+	// `console` for people, `json` for machines.
+	Format string `yaml:"format" default:"console" enum:"console,json"`
+}
+
+// Admin is the local control socket.
+type Admin struct {
+	// Path of the unix socket, made with mode 0600, or `off`. Empty:
+	// sallyport.sock in the storage directory.
+	Socket string `yaml:"socket" kind:"path,off"`
+}

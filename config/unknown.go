@@ -1,0 +1,119 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// habit returns what to write for a key that people bring along from other
+// programs, "" where there is no such habit.
+func habit(t reflect.Type, key string) string {
+	key = strings.ReplaceAll(strings.ToLower(key), "-", "_")
+	switch t {
+	case reflect.TypeFor[Config]():
+		switch key {
+		case "email":
+			return "write acme: {email: ADDRESS}"
+		case "site", "server", "servers", "hosts":
+			return "write sites"
+		}
+	case reflect.TypeFor[Credential]():
+		switch key {
+		case "api_token":
+			return "write token_file (a file that holds the token) or token"
+		case "dns_cloudflare_api_token":
+			return "write token_file; it also understands certbot's cloudflare.ini"
+		case "key", "api_key", "email", "api_email", "dns_cloudflare_api_key", "dns_cloudflare_email":
+			return "Global API Keys are not used, because they open the whole account;\n" +
+				"make an API token with Zone:Read and DNS:Edit on the zones, and write token_file"
+		case "zone":
+			return "write zones: [NAME]"
+		}
+	case siteType:
+		switch key {
+		case "proxy_pass", "reverse_proxy", "upstream", "server", "backend":
+			return "write proxy: http://HOST:PORT"
+		case "server_name", "hosts", "names":
+			return "the name is the site's key; more names go into aliases"
+		case "ssl", "https":
+			return "every site is served by HTTPS; tls says where its certificate comes from"
+		}
+	}
+	return ""
+}
+
+// explains reports whether a key on a line that may hold a secret can be
+// printed: it is a plain word, and one that we have an idea of, so that it is
+// no piece of the secret.
+func explains(t reflect.Type, key string, known []string) bool {
+	if len(key) > 32 || strings.Trim(strings.ToLower(key), "abcdefghijklmnopqrstuvwxyz_-") != "" {
+		return false
+	}
+	_, isNear := nearest(strings.ToLower(key), known)
+	return isNear || soundsSecret(key, true) || habit(t, key) != ""
+}
+
+// unknownKey reports a key that the type does not have.
+func (d *decoder) unknownKey(key string, at span, t reflect.Type, s slot) {
+	var known []string
+	for _, f := range fieldsOf(t) {
+		known = append(known, f.key)
+	}
+	shown := strconv.Quote(key)
+	if !printable(key) || d.src.hides(at) && !explains(t, key, known) {
+		shown = notShown
+	}
+	message := "unknown key " + shown
+	if s.path != "" {
+		message += " in " + s.path
+	}
+
+	hint := "the keys here are " + strings.Join(known, ", ")
+	if instead := habit(t, key); instead != "" {
+		hint = instead
+	} else if near, ok := nearest(strings.ToLower(key), known); ok {
+		hint = fmt.Sprintf("did you mean %q?", near)
+	} else if places := placesOf(key); len(places) > 0 {
+		hint = fmt.Sprintf("%q belongs in %s", key, orList(places))
+	}
+	path := s.path
+	if shown != notShown {
+		path = join(path, key)
+	}
+	d.doubtful[s.path] = true // the key may be a misspelt one that is now missing
+	d.fail(at, path, message, hint)
+}
+
+// placesOf returns the paths of the mappings that have a key.
+func placesOf(key string) []string {
+	var places []string
+	var walk func(t reflect.Type, path string)
+	walk = func(t reflect.Type, path string) {
+		for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
+			t = t.Elem()
+		}
+		if t.Kind() != reflect.Struct || t == secretType {
+			return
+		}
+		for _, f := range fieldsOf(t) {
+			if f.key == key {
+				places = append(places, cmp.Or(path, "the top of the file"))
+			}
+			next := join(path, f.key)
+			switch t.Field(f.index).Type {
+			case sitesType:
+				next = "sites[NAME]"
+			case reflect.TypeFor[[]Credential]():
+				next += "[]"
+			}
+			walk(t.Field(f.index).Type, next)
+		}
+	}
+	walk(reflect.TypeFor[Config](), "")
+	slices.Sort(places)
+	return slices.Compact(places)
+}
