@@ -1,0 +1,108 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"syscall"
+	"time"
+)
+
+// longestPath is what fits into a unix socket's address on Linux.
+const longestPath = 107
+
+// Error says which socket could not be opened, why, and what to do.
+type Error struct {
+	Socket string
+	Err    error
+	Hint   string // may be empty
+}
+
+// Error names the socket and the cause, and in a second line the cure.
+func (e *Error) Error() string {
+	text := fmt.Sprintf("admin socket %s: %v", e.Socket, e.Err)
+	if e.Hint != "" {
+		text += "\nhint: " + e.Hint
+	}
+	return text
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// listen opens the socket with mode 0600. A socket that a dead process left
+// behind is replaced; one that answers, or a file that is no socket, is an
+// error.
+func listen(ctx context.Context, socket string) (net.Listener, error) {
+	if len(socket) > longestPath {
+		return nil, &Error{socket, fmt.Errorf("the path is longer than %d bytes", longestPath), "set admin.socket to a shorter path"}
+	}
+	if err := vacate(ctx, socket); err != nil {
+		return nil, err
+	}
+	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
+		// The file gets the mode of the socket it is made from, so that there
+		// is no moment at which others could connect.
+		return raw.Control(func(fd uintptr) { _ = syscall.Fchmod(int(fd), 0o600) })
+	}}
+	l, err := config.Listen(ctx, "unix", socket)
+	if err != nil {
+		return nil, &Error{socket, cause(err), hint(err)}
+	}
+	if err := os.Chmod(socket, 0o600); err != nil { // where the system does not do the above
+		_ = l.Close()
+		return nil, &Error{socket, cause(err), ""}
+	}
+	return l, nil
+}
+
+// vacate makes way for a new socket.
+func vacate(ctx context.Context, socket string) error {
+	info, err := os.Lstat(socket)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return &Error{socket, cause(err), hint(err)}
+	}
+	if info.Mode().Type() != fs.ModeSocket {
+		return &Error{socket, errors.New("there is a file of that name which is not a socket"), "set admin.socket to another path"}
+	}
+	dialer := net.Dialer{Timeout: time.Second}
+	conn, err := dialer.DialContext(ctx, "unix", socket)
+	if err == nil {
+		_ = conn.Close()
+		return &Error{socket, errors.New("a running process listens there"),
+			"another sallyport uses this storage: stop it, or give this one its own storage or admin.socket"}
+	}
+	if !errors.Is(err, syscall.ECONNREFUSED) {
+		return &Error{socket, cause(err), hint(err)}
+	}
+	if err := os.Remove(socket); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return &Error{socket, cause(err), hint(err)}
+	}
+	return nil
+}
+
+// cause strips what the Error says already.
+func cause(err error) error {
+	if number, ok := errors.AsType[syscall.Errno](err); ok {
+		return number
+	}
+	return err
+}
+
+func hint(err error) string {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return "the directory and the socket must belong to the user that sallyport runs as"
+	case errors.Is(err, fs.ErrNotExist):
+		return "make the directory first"
+	case errors.Is(err, syscall.EROFS):
+		return "the file system is read-only: set admin.socket to a path on a writable one, such as a tmpfs on /run"
+	}
+	return ""
+}

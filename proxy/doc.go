@@ -1,0 +1,45 @@
+// Package proxy is the data plane: it turns a configuration into one immutable
+// [Generation] of handlers and serves requests with the current one.
+//
+// A request's way: [Proxy.ServeHTTP] gives it an id, takes away what a client
+// must not say (edge.go), finds the site by host (router.go), and the site's
+// action answers: forward.go sends it to a server and copies the response
+// back. Every failure, wherever it happens, is classified, logged and answered
+// in failure.go.
+//
+// The package imports no TLS manager and no engine: those stand behind
+// [net/http.Handler] and [net/http.RoundTripper]. Of its files only build.go
+// imports config. Generations own nothing that lives longer than they; pools
+// are owned by the Proxy, which carries them over from one generation to the
+// next and closes those that no generation needs.
+//
+//	p := proxy.New(proxy.Options{Logger: logger, Roots: roots, HTTPSPort: 443})
+//	defer p.Close()
+//	generation, err := p.Prepare(cfg) // nothing that runs is touched
+//	if err != nil {
+//		return err
+//	}
+//	p.Commit(generation)
+//	http.Serve(listener, p)
+//
+// # What a server behind the proxy receives
+//
+// The request as the client sent it, method, target and Host included, byte
+// for byte, except:
+//
+//   - X-Forwarded-For and X-Real-IP are the address of the peer,
+//     X-Forwarded-Proto the scheme, X-Forwarded-Host the Host, X-Request-Id a
+//     new random id. Nothing of the kind is taken from outside: Forwarded and
+//     all of X-Forwarded-* are removed first (X-Forwarded-Port is not set:
+//     X-Forwarded-Host has the port if there is one).
+//   - Fields whose name contains "_" are dropped, as nginx does: many
+//     applications cannot tell X_Forwarded_For from X-Forwarded-For.
+//   - Connection and the fields that it names, Keep-Alive, Proxy-Connection,
+//     Proxy-Authenticate, Proxy-Authorization, TE other than "trailers",
+//     Transfer-Encoding and Upgrade end here (RFC 9110 section 7.6.1). A
+//     Connection field that names an end-to-end field such as Authorization
+//     or X-Forwarded-For is an attack on the application: 400.
+//   - No Via is added: RFC 9110 section 7.6.3 asks for one, but servers (nginx
+//     among them) stop compressing when they see it. Via from outside passes.
+//   - User-Agent and Accept-Encoding are never invented.
+package proxy

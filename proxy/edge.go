@@ -1,0 +1,158 @@
+package proxy
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+
+	"go.uber.org/zap"
+)
+
+// requestID is the field under which a request's id travels: through the
+// middleware, to the server behind, and onto the page of a failure. The value
+// is always ours.
+const requestID = "X-Request-Id"
+
+// Refusals of the edge.
+var (
+	errMethod     = &refusal{http.StatusNotImplemented, "method_refused", "CONNECT and TRACE are not for a gateway", ""}
+	errTarget     = &refusal{http.StatusBadRequest, "target_invalid", "the request target has a character that does not belong there", ""}
+	errConnection = &refusal{http.StatusBadRequest, "connection_invalid", "the Connection field names an end-to-end field", ""}
+)
+
+// admit makes a request safe to work with, before anything looks at it: it
+// refuses what is ambiguous and removes, in place, what only a proxy may say.
+// Doing this first means that no middleware can have a header that it set
+// stripped by a client's Connection field, nor read a forged one.
+//
+// Afterwards Connection, Upgrade and the other hop-by-hop fields are still
+// there for the action to see; it must not pass them on.
+func admit(r *http.Request, logger *zap.Logger) error {
+	named := r.Header["Connection"]
+	for name := range r.Header {
+		if forged(name) {
+			delete(r.Header, name)
+		} else if strings.IndexByte(name, '_') >= 0 {
+			delete(r.Header, name)
+			logger.Debug("request field with an underscore dropped", zap.String("field", name))
+		}
+	}
+	r.Header[requestID] = []string{newID()}
+	if err := checkMethod(r.Method); err != nil {
+		return err
+	}
+	if err := checkTarget(r); err != nil {
+		return err
+	}
+	return removeNominated(r.Header, named)
+}
+
+// newID returns 32 random hexadecimal digits, the form of nginx's $request_id.
+// It has to be unlikely to repeat, not secret.
+func newID() string {
+	const digits = "0123456789abcdef"
+	var id [32]byte
+	for half := range 2 {
+		for i, bits := 0, rand.Uint64(); i < 16; i, bits = i+1, bits>>4 {
+			id[16*half+i] = digits[bits&15]
+		}
+	}
+	return string(id[:])
+}
+
+// checkMethod refuses the methods that a gateway must not pass on: CONNECT
+// would make it a tunnel into its network, TRACE shows a script the cookies
+// that it may not read (nginx refuses both too). 501 rather than 405: no
+// resource here supports them, so there is no Allow to send.
+func checkMethod(method string) error {
+	if method == http.MethodConnect || method == http.MethodTrace {
+		return errMethod
+	}
+	return nil
+}
+
+// forged reports whether a field is a claim that only we may make. Names are
+// in canonical form.
+func forged(name string) bool {
+	switch name {
+	case "Forwarded", "X-Real-Ip", requestID:
+		return true
+	}
+	return strings.HasPrefix(name, "X-Forwarded-")
+}
+
+// endToEnd reports whether a field must not be named in Connection. RFC 9110
+// section 7.6.1 forbids naming one that is meant for all recipients; taking it
+// out as asked would let a client remove what the application decides by.
+func endToEnd(name string) bool {
+	switch name {
+	case "Host", "Authorization", "Cookie", "Cache-Control", "Origin", "Expect", "Date":
+		return true
+	}
+	return forged(name) || strings.HasPrefix(name, "Content-")
+}
+
+// removeNominated removes the fields that Connection names (RFC 9110 section
+// 7.6.1), except those that the action handles itself.
+func removeNominated(h http.Header, connection []string) error {
+	for _, list := range connection {
+		for option := range strings.SplitSeq(list, ",") {
+			name := strings.TrimSpace(option)
+			switch {
+			case strings.EqualFold(name, "keep-alive"), strings.EqualFold(name, "close"),
+				strings.EqualFold(name, "upgrade"), strings.EqualFold(name, "te"), name == "":
+				continue
+			}
+			name = http.CanonicalHeaderKey(name)
+			if endToEnd(name) {
+				return errConnection
+			}
+			delete(h, name)
+		}
+	}
+	return nil
+}
+
+// checkTarget makes sure that the target can be passed on byte for byte: what
+// we read and what the server behind reads must be the same. HTTP/2 can carry a
+// blank in :path, which in HTTP/1.1 would end the target; a fragment is never
+// sent by a client (RFC 9112 section 3.2).
+func checkTarget(r *http.Request) error {
+	for i := range len(r.RequestURI) {
+		if c := r.RequestURI[i]; c <= ' ' || c == 0x7f || c == '#' {
+			return errTarget
+		}
+	}
+	if !strings.HasPrefix(r.RequestURI, "/") || strings.HasPrefix(r.RequestURI, "//") {
+		// url.URL cannot hold these verbatim, so they have to survive it.
+		if r.RequestURI != "*" && !survives(r) {
+			return errTarget
+		}
+	}
+	return nil
+}
+
+// survives reports whether the parsed target prints as it was sent.
+func survives(r *http.Request) bool {
+	path, _, _ := strings.Cut(r.RequestURI, "?")
+	if r.URL.IsAbs() {
+		if r.URL.Scheme != "https" && r.URL.Scheme != "http" {
+			return false
+		}
+		path = strings.TrimPrefix(path, fmt.Sprintf("%s://%s", r.URL.Scheme, r.URL.Host))
+	}
+	return r.URL.EscapedPath() == path
+}
+
+// target returns the path and query as the client sent them, always beginning
+// with "/": what a redirect to the same resource needs.
+func target(r *http.Request) string {
+	switch {
+	case strings.HasPrefix(r.RequestURI, "/"):
+		return r.RequestURI
+	case r.RequestURI == "*":
+		return "/"
+	}
+	return r.URL.RequestURI()
+}

@@ -1,0 +1,257 @@
+package proxy
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/sallyport/sallyport/proxy/upstream"
+)
+
+// refusal is an error of our own that knows how it is to be answered.
+type refusal struct {
+	status int
+	label  string // for metrics: snake_case, from a closed set
+	reason string
+	hint   string
+}
+
+func (r *refusal) Error() string { return r.reason }
+
+// clientBodyError is a request body that could not be read to its end.
+type clientBodyError struct{ err error }
+
+func (e *clientBodyError) Error() string { return "reading the request body: " + e.err.Error() }
+func (e *clientBodyError) Unwrap() error { return e.err }
+
+// deliveryError is a response that could not be written to the client.
+type deliveryError struct{ err error }
+
+func (e *deliveryError) Error() string { return "writing the response: " + e.err.Error() }
+func (e *deliveryError) Unwrap() error { return e.err }
+
+const panicLabel = "panic"
+
+// panicked is what a handler threw.
+type panicked struct {
+	value any
+	stack []byte
+}
+
+func (e *panicked) Error() string { return fmt.Sprintf("panic: %v", e.value) }
+
+// Causes that need no more than a name.
+var (
+	errStarting   = &refusal{http.StatusServiceUnavailable, "starting", "no configuration has been loaded yet", ""}
+	errTruncated  = errors.New("the server's response ended early")
+	errBadUpgrade = fmt.Errorf("%w: it switched to a protocol that was not asked for", upstream.ErrMalformed)
+	errBadStatus  = fmt.Errorf("%w: impossible status code", upstream.ErrMalformed)
+	errTooMany1xx = fmt.Errorf("%w: too many informational responses", upstream.ErrMalformed)
+)
+
+// verdict is how a failure is answered and told.
+type verdict struct {
+	status int // 0: nobody is there to be answered
+	label  string
+	level  zapcore.Level
+	hint   string
+}
+
+// classify is the one place that decides what a failure is.
+func classify(r *http.Request, err error) verdict {
+	if _, ok := errors.AsType[*panicked](err); ok {
+		return verdict{http.StatusInternalServerError, panicLabel, zap.ErrorLevel, "this is a bug in sallyport: please report it with the stack"}
+	}
+	if own, ok := errors.AsType[*refusal](err); ok {
+		level := zap.DebugLevel
+		if own.status >= 500 && own.status != http.StatusNotImplemented {
+			level = zap.ErrorLevel
+		}
+		return verdict{own.status, own.label, level, own.hint}
+	}
+	if r.Context().Err() != nil {
+		return verdict{0, "client_gone", zap.DebugLevel, ""} // what nginx counts as 499
+	}
+	if _, ok := errors.AsType[*deliveryError](err); ok {
+		return verdict{0, "client_gone", zap.DebugLevel, ""}
+	}
+	if body, ok := errors.AsType[*clientBodyError](err); ok {
+		return classifyBody(body)
+	}
+	if errors.Is(err, errTruncated) {
+		return verdict{http.StatusBadGateway, "upstream_truncated", zap.ErrorLevel, ""}
+	}
+	if failed, ok := errors.AsType[*upstream.Error](err); ok {
+		return classifyUpstream(failed)
+	}
+	if errors.Is(err, upstream.ErrMalformed) {
+		return verdict{http.StatusBadGateway, "upstream_malformed", zap.ErrorLevel, ""}
+	}
+	return verdict{http.StatusBadGateway, "upstream_failed", zap.ErrorLevel, ""}
+}
+
+func classifyBody(err *clientBodyError) verdict {
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return verdict{http.StatusRequestEntityTooLarge, "body_too_large", zap.DebugLevel, ""}
+	}
+	if slow, ok := errors.AsType[net.Error](err); ok && slow.Timeout() {
+		return verdict{http.StatusRequestTimeout, "body_timeout", zap.DebugLevel, ""}
+	}
+	return verdict{http.StatusBadRequest, "body_invalid", zap.DebugLevel, ""}
+}
+
+func classifyUpstream(err *upstream.Error) verdict {
+	switch err.Stage {
+	case upstream.Connect:
+		return classifyConnect(err)
+	case upstream.Handshake:
+		return classifyHandshake(err)
+	}
+	switch {
+	case err.Timeout():
+		return verdict{http.StatusGatewayTimeout, "upstream_timeout", zap.ErrorLevel,
+			"the server took the request and was silent: limits.response_header_timeout is how long it may think"}
+	case errors.Is(err, upstream.ErrMalformed):
+		return verdict{http.StatusBadGateway, "upstream_malformed", zap.ErrorLevel,
+			"the answer is not HTTP/1.1: does the server want https:// or h2c:// in its address?"}
+	}
+	return verdict{http.StatusBadGateway, "upstream_closed", zap.ErrorLevel,
+		"the server closed the connection instead of answering: its own log should say why"}
+}
+
+func classifyConnect(err *upstream.Error) verdict {
+	bad := verdict{status: http.StatusBadGateway, level: zap.ErrorLevel}
+	if lookup, ok := errors.AsType[*net.DNSError](err); ok {
+		bad.label = "upstream_dns"
+		bad.hint = fmt.Sprintf("the name %q does not resolve here: is the service up and on the same network?", lookup.Name)
+		if lookup.IsTimeout {
+			bad.status = http.StatusGatewayTimeout
+			bad.hint = "the DNS server does not answer"
+		}
+		return bad
+	}
+	switch {
+	case err.Timeout():
+		return verdict{http.StatusGatewayTimeout, "upstream_connect_timeout", zap.ErrorLevel,
+			"nothing answers at " + err.Server + ": is a firewall dropping the packets?"}
+	case errors.Is(err, syscall.ECONNREFUSED):
+		bad.label, bad.hint = "upstream_refused", "is the server at "+err.Server+" running, and listening on that port and address (not only on its own localhost)?"
+	case errors.Is(err, syscall.ENOENT):
+		bad.label, bad.hint = "upstream_refused", "the socket does not exist: is the server running, and is its directory mounted here?"
+	case errors.Is(err, syscall.EACCES):
+		bad.label, bad.hint = "upstream_refused", "sallyport's user may not open the socket"
+	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
+		bad.label, bad.hint = "upstream_unreachable", "there is no route to "+err.Server
+	default:
+		bad.label = "upstream_connect"
+	}
+	return bad
+}
+
+func classifyHandshake(err *upstream.Error) verdict {
+	bad := verdict{http.StatusBadGateway, "upstream_tls", zap.ErrorLevel, ""}
+	if err.Timeout() {
+		return verdict{http.StatusGatewayTimeout, "upstream_connect_timeout", zap.ErrorLevel, ""}
+	}
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		bad.label = "upstream_certificate"
+		bad.hint = "the server's certificate is not valid for the name in its address"
+		if _, unknown := errors.AsType[x509.UnknownAuthorityError](err); unknown {
+			bad.hint = "the server's certificate is not signed by a public authority"
+		}
+		return bad
+	}
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
+		bad.hint = "the server does not speak TLS on that port: should its address begin with http://?"
+	}
+	return bad
+}
+
+// origin says where in the configuration a failure happened. The zero origin
+// is before a site was found.
+type origin struct{ site, server string }
+
+// fail classifies, logs and answers a failure before any of the response was
+// sent. When no answer is possible it aborts the connection by panicking with
+// [http.ErrAbortHandler].
+func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, at origin, err error) {
+	v := classify(r, err)
+	p.report(r, at, v, err)
+	if v.status == 0 {
+		panic(http.ErrAbortHandler) // an empty 200 would be a lie to a client that only half closed
+	}
+	leaveBody(w, r)
+	if r.ProtoMajor == 1 && (v.label == errMethod.label || v.label == panicLabel) {
+		w.Header().Set("Connection", "close") // what follows on it is anybody's guess
+	}
+	writePage(w, r, v.status)
+}
+
+// cut logs a failure after the response began and aborts the connection, so
+// that the client sees that something is missing (HTTP/1.1: no last chunk or
+// too few bytes; HTTP/2: RST_STREAM).
+func (p *Proxy) cut(r *http.Request, at origin, err error) {
+	p.report(r, at, classify(r, err), err)
+	panic(http.ErrAbortHandler)
+}
+
+// report writes the log line of a failure, unless the like of it was written
+// just now.
+func (p *Proxy) report(r *http.Request, at origin, v verdict, err error) {
+	if !p.logger.Core().Enabled(v.level) {
+		return
+	}
+	held, ok := p.failures.admit(failureKey{at, v.label}, time.Now())
+	if !ok {
+		return
+	}
+	fields := []zap.Field{
+		zap.String("cause", v.label), zap.Int("status", v.status),
+		zap.String("method", r.Method), zap.String("host", r.Host), zap.String("path", r.URL.Path),
+		zap.String("client", clientAddress(r)), zap.String("request_id", r.Header.Get(requestID)),
+		zap.Error(err),
+	}
+	if at.site != "" {
+		fields = append(fields, zap.String("site", at.site))
+	}
+	if at.server != "" {
+		fields = append(fields, zap.String("server", at.server))
+	}
+	if v.hint != "" {
+		fields = append(fields, zap.String("hint", v.hint))
+	}
+	if thrown, ok := errors.AsType[*panicked](err); ok {
+		fields = append(fields, zap.ByteString("stack", thrown.stack))
+	}
+	if held > 0 {
+		fields = append(fields, zap.Int("suppressed", held))
+	}
+	p.logger.Log(v.level, "request failed", fields...)
+}
+
+// rescue is deferred around everything that handles a request. A panic becomes
+// a logged failure; [http.ErrAbortHandler] is not one but a way to end.
+func (p *Proxy) rescue(w *recorder, r *http.Request) {
+	value := recover()
+	if value == nil {
+		return
+	}
+	if err, ok := value.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+		panic(http.ErrAbortHandler)
+	}
+	err := &panicked{value, debug.Stack()}
+	if w.begun {
+		p.cut(r, origin{}, err)
+	}
+	clear(w.Header())
+	p.fail(w, r, origin{}, err)
+}

@@ -1,0 +1,137 @@
+package proxy
+
+import (
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// hopByHop reports whether a field is for one connection only and is never
+// copied. Fields named in Connection are gone by the time this is asked.
+func hopByHop(name string) bool {
+	switch name {
+	case "Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Proxy-Authorization",
+		"Te", "Trailer", "Transfer-Encoding", "Upgrade", "Http2-Settings":
+		return true
+	}
+	return false
+}
+
+// requestHeader returns the fields for the server behind: the client's end to
+// end fields and our own about the client. Value slices are shared with in, so
+// neither may be changed in place.
+func requestHeader(r *http.Request) http.Header {
+	out := make(http.Header, len(r.Header)+6)
+	for name, values := range r.Header {
+		if !hopByHop(name) {
+			out[name] = values
+		}
+	}
+	if asksForTrailers(r.Header["Te"]) {
+		out["Te"] = []string{"trailers"} // gRPC insists on it
+	}
+	if _, ok := out["User-Agent"]; !ok {
+		out["User-Agent"] = nil // keeps the engine from inventing one
+	}
+	if r.ContentLength == 0 {
+		delete(out, "Expect") // nothing to continue with
+	}
+	ours := [...]string{clientAddress(r), "http", r.Host}
+	if r.TLS != nil {
+		ours[1] = "https"
+	}
+	values := ours[:]
+	out["X-Forwarded-For"] = values[0:1:1]
+	out["X-Real-Ip"] = values[0:1:1]
+	out["X-Forwarded-Proto"] = values[1:2:2]
+	out["X-Forwarded-Host"] = values[2:3:3]
+	return out
+}
+
+func asksForTrailers(te []string) bool {
+	for _, list := range te {
+		for coding := range strings.SplitSeq(list, ",") {
+			if strings.EqualFold(strings.TrimSpace(coding), "trailers") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// copyResponseHeader adds a server's end-to-end fields to h. Date and Server
+// stay the server's; Content-Type is never guessed.
+func copyResponseHeader(h, from http.Header) {
+	nominated := from["Connection"]
+	for name, values := range from {
+		switch {
+		case hopByHop(name) || names(nominated, name):
+		case h[name] == nil:
+			h[name] = values
+		default:
+			h[name] = append(slices.Clip(h[name]), values...)
+		}
+	}
+	if _, ok := h["Content-Type"]; !ok {
+		h["Content-Type"] = nil
+	}
+}
+
+// names reports whether a Connection field has an option.
+func names(connection []string, option string) bool {
+	for _, list := range connection {
+		for name := range strings.SplitSeq(list, ",") {
+			if strings.EqualFold(strings.TrimSpace(name), option) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// trailerAllowed reports whether a field may come after the body: not what
+// frames, routes or authenticates a message, nor what only we may say (RFC 9110
+// section 6.5.1), since an application may merge trailers into the header.
+func trailerAllowed(name string) bool {
+	switch name {
+	case "Host", "Authorization", "Cookie", "Set-Cookie", "Expect", "Cache-Control", "Date", "Vary", "Location", "Range":
+		return false
+	}
+	return !hopByHop(name) && !forged(name) && !strings.HasPrefix(name, "Content-") && !strings.ContainsRune(name, '_')
+}
+
+// announceTrailers declares the trailers that the server announced. A trailer
+// needs chunks in HTTP/1.1, so a length known beforehand gives way to it.
+func announceTrailers(h, trailer http.Header) {
+	for name := range trailer {
+		if trailerAllowed(name) {
+			h["Trailer"] = append(h["Trailer"], name)
+		}
+	}
+	if len(h["Trailer"]) > 0 {
+		delete(h, "Content-Length")
+	}
+}
+
+// setTrailers sets the trailers that came with the end of the body, announced
+// or not.
+func setTrailers(h, trailer http.Header) {
+	for name, values := range trailer {
+		switch {
+		case !trailerAllowed(name):
+		case slices.Contains(h["Trailer"], name):
+			h[name] = values
+		default:
+			h[http.TrailerPrefix+name] = values
+		}
+	}
+}
+
+// allowedTrailers returns a copy of what may pass of a request's trailers.
+func allowedTrailers(trailer http.Header) http.Header {
+	out := make(http.Header, len(trailer))
+	maps.Copy(out, trailer)
+	maps.DeleteFunc(out, func(name string, _ []string) bool { return !trailerAllowed(name) })
+	return out
+}

@@ -1,0 +1,23 @@
+// Package listen owns the public side: sockets, TLS handshakes, the HTTP
+// server engines and the graceful stop. It is one of two rooms that know an
+// engine (for now net/http's server, for HTTP/1.1 and HTTP/2); what it is
+// given is an [http.Handler], and handlers reach the connection only through
+// [http.ResponseController].
+//
+// Open takes the sockets, Run serves on them and owns every goroutine, each
+// connection is owned by the engine that serves it, and a table of open
+// connections, upgraded ones included, lets a stop wait for them or cut them.
+// The package imports neither config nor any other room; certificates come
+// from a function.
+//
+//	server, err := listen.Open(ctx, listen.Options{
+//		HTTPS:          []string{":443"},
+//		Handler:        handler,
+//		GetCertificate: certificates.GetCertificate,
+//		Logger:         logger,
+//	})
+//	if err != nil {
+//		return err
+//	}
+//	return server.Run(ctx) // until ctx ends and what was in flight is done
+package listen

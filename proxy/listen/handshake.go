@@ -1,0 +1,91 @@
+package listen
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// handshaker turns a listener for TCP connections into one for TLS connections
+// whose handshake is done. net/http would shake hands itself, but bounds that
+// by the time for a request head and tells of failures only in prose.
+type handshaker struct {
+	*acceptor
+	config  *tls.Config
+	timeout time.Duration
+	ready   chan *tls.Conn
+	workers sync.WaitGroup
+}
+
+func newHandshaker(a *acceptor, config *tls.Config, timeout time.Duration) *handshaker {
+	return &handshaker{acceptor: a, config: config, timeout: timeout, ready: make(chan *tls.Conn)}
+}
+
+// run accepts and shakes hands until Close, and returns when every handshake
+// has ended.
+func (h *handshaker) run() {
+	defer h.workers.Wait()
+	for {
+		plain, err := h.acceptor.Accept()
+		if err != nil {
+			return
+		}
+		h.workers.Go(func() { h.shake(plain) })
+	}
+}
+
+// Accept returns the next connection that speaks TLS.
+func (h *handshaker) Accept() (net.Conn, error) {
+	select {
+	case c := <-h.ready:
+		return c, nil
+	case <-h.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (h *handshaker) shake(plain net.Conn) {
+	if h.timeout > 0 {
+		_ = plain.SetDeadline(time.Now().Add(h.timeout))
+	}
+	secure := tls.Server(plain, h.config)
+	// No context: a context that can end costs a goroutine per handshake. The
+	// deadline bounds it, and a stop cuts the connection.
+	if err := secure.HandshakeContext(context.Background()); err != nil {
+		h.refuse(plain, err)
+		return
+	}
+	_ = plain.SetDeadline(time.Time{})
+	select {
+	case h.ready <- secure:
+	case <-h.done:
+		_ = plain.Close()
+	}
+}
+
+// refuse ends a connection whose handshake failed. A client that spoke plain
+// HTTP is told so in its own language.
+func (h *handshaker) refuse(plain net.Conn, err error) {
+	defer plain.Close()
+	if record, ok := errors.AsType[tls.RecordHeaderError](err); ok && looksLikeHTTP(record.RecordHeader) {
+		_, _ = io.WriteString(plain, "HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain\r\n\r\n"+
+			"This port speaks HTTPS: use https:// in the address.\n")
+	}
+	h.logger.Debug("TLS handshake failed", zap.String("client", plain.RemoteAddr().String()), zap.Error(err))
+}
+
+// looksLikeHTTP reports whether the first bytes of what should have been TLS
+// are the beginning of an HTTP/1 request.
+func looksLikeHTTP(head [5]byte) bool {
+	switch string(head[:]) {
+	case "GET /", "HEAD ", "POST ", "PUT /", "OPTIO", "DELET", "PATCH":
+		return true
+	}
+	return false
+}

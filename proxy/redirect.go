@@ -1,0 +1,43 @@
+package proxy
+
+import (
+	"net/http"
+	"strconv"
+)
+
+// RedirectHandler answers requests that came over plain HTTP: it sends clients
+// to the same address over HTTPS. Only hosts that have a site are redirected,
+// so that nobody can use the proxy to lend a link its name; others get 404.
+//
+// GET and HEAD get 301, which every client ever made understands; other
+// methods get 308, which keeps method and body (RFC 9110 section 15.4.9). The
+// connection is kept.
+func (p *Proxy) RedirectHandler() http.Handler {
+	port := ""
+	if n := p.options.HTTPSPort; n != 0 && n != 443 {
+		port = ":" + strconv.Itoa(n)
+	}
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		w := &recorder{ResponseWriter: rw}
+		defer p.rescue(w, r)
+		if _, err := p.enter(r); err != nil {
+			p.fail(w, r, origin{}, err)
+			return
+		}
+		var buf hostBuffer
+		host, _ := normalizeHost(&buf, r.Host) // enter saw that it is one
+		location := string(host)
+		if r.Host[0] == '[' {
+			location = "[" + location + "]"
+		}
+		h := w.Header()
+		h.Set("Location", "https://"+location+port+target(r))
+		h.Set("Content-Length", "0")
+		leaveBody(w, r)
+		if r.Method == http.MethodGet || r.Method == http.MethodHead {
+			w.WriteHeader(http.StatusMovedPermanently)
+			return
+		}
+		w.WriteHeader(http.StatusPermanentRedirect)
+	})
+}

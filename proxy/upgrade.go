@@ -1,0 +1,220 @@
+package proxy
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+)
+
+// halfClosedLimit is how long one direction of an upgraded connection may be
+// silent after the other has ended. A client that vanished looks the same as
+// one that has said all it wanted.
+const halfClosedLimit = 5 * time.Minute
+
+// upgradeAsked returns the protocol that a client wants to switch to (RFC 9110
+// section 7.8), or "" if there is none that we pass on. A server may ignore an
+// Upgrade field, and we do when it is not one plain protocol, or is h2c, which
+// would open a way past the proxy's checks.
+func upgradeAsked(r *http.Request) string {
+	asked := r.Header["Upgrade"]
+	if len(asked) != 1 || r.ProtoMajor != 1 || !r.ProtoAtLeast(1, 1) || !names(r.Header["Connection"], "upgrade") {
+		return ""
+	}
+	for i := range len(asked[0]) {
+		if c := asked[0][i]; c <= ' ' || c >= 0x7f || c == ',' {
+			return ""
+		}
+	}
+	if strings.EqualFold(asked[0], "h2c") {
+		return ""
+	}
+	return asked[0]
+}
+
+// checkUpgrade makes sure that a 101 switches to what was asked for.
+func checkUpgrade(res *http.Response, protocol string) error {
+	if protocol == "" || !names(res.Header["Connection"], "upgrade") || !strings.EqualFold(res.Header.Get("Upgrade"), protocol) {
+		return errBadUpgrade
+	}
+	return nil
+}
+
+// upgrade passes a 101 on and then copies bytes both ways until both sides are
+// done, one breaks, or the pool or the listener closes the connection.
+func (f *forward) upgrade(w http.ResponseWriter, r *http.Request, res *http.Response) {
+	server, ok := res.Body.(io.ReadWriteCloser)
+	if !ok {
+		f.proxy.fail(w, r, f.at, errBadUpgrade)
+		return
+	}
+	defer server.Close()
+	client, buffered, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		f.proxy.fail(w, r, f.at, fmt.Errorf("upgrading the connection: %w", err))
+		return
+	}
+	defer client.Close()
+	t := &tunnel{client: client, server: server}
+	if !f.tunnels.add(t) {
+		return
+	}
+	defer f.tunnels.remove(t)
+	if err := writeSwitch(buffered.Writer, w.Header(), res); err != nil {
+		return // the client is gone
+	}
+	t.copy(f.proxy, early(buffered.Reader))
+}
+
+// writeSwitch writes the head of a 101 response.
+func writeSwitch(w *bufio.Writer, h http.Header, res *http.Response) error {
+	copyResponseHeader(h, res.Header)
+	h["Connection"] = []string{"Upgrade"}
+	h["Upgrade"] = res.Header["Upgrade"][:1]
+	for _, framing := range []string{"Content-Length", "Content-Type"} {
+		delete(h, framing) // a 101 has no content
+	}
+	if _, err := w.WriteString("HTTP/1.1 101 Switching Protocols\r\n"); err != nil {
+		return err
+	}
+	if err := h.Write(w); err != nil {
+		return err
+	}
+	if _, err := w.WriteString("\r\n"); err != nil {
+		return err
+	}
+	return w.Flush()
+}
+
+// early returns what the client sent right behind its request.
+func early(r *bufio.Reader) []byte {
+	ahead, _ := r.Peek(r.Buffered())
+	return ahead
+}
+
+// tunnel is an upgraded connection.
+type tunnel struct {
+	client net.Conn
+	server io.ReadWriteCloser
+
+	mu      sync.Mutex
+	silence *time.Timer // set when one direction has ended
+}
+
+// copy runs both directions and returns when both have ended. ahead is what
+// was read from the client already.
+func (t *tunnel) copy(p *Proxy, ahead []byte) {
+	var up sync.WaitGroup
+	up.Go(func() {
+		if len(ahead) > 0 {
+			if _, err := t.server.Write(ahead); err != nil {
+				t.close()
+				return
+			}
+		}
+		t.pipe(p, t.server, t.client)
+	})
+	t.pipe(p, t.client, t.server)
+	up.Wait()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.silence != nil {
+		t.silence.Stop()
+	}
+}
+
+// pipe copies one direction. When the sender is done the receiver is told so
+// and the other direction goes on; when anything breaks, or the receiver cannot
+// be told, both end.
+func (t *tunnel) pipe(p *Proxy, to io.Writer, from io.Reader) {
+	buffer := p.buffers.Get().(*[copySize]byte)
+	defer p.buffers.Put(buffer)
+	for {
+		n, readErr := from.Read(buffer[:])
+		if n > 0 {
+			if _, err := to.Write(buffer[:n]); err != nil {
+				t.close()
+				return
+			}
+			t.progress()
+		}
+		if readErr == nil {
+			continue
+		}
+		half, ok := to.(interface{ CloseWrite() error })
+		if readErr != io.EOF || !ok || half.CloseWrite() != nil {
+			t.close()
+			return
+		}
+		t.halfClosed()
+		return
+	}
+}
+
+func (t *tunnel) halfClosed() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.silence == nil {
+		t.silence = time.AfterFunc(halfClosedLimit, t.close)
+	}
+}
+
+func (t *tunnel) progress() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.silence != nil {
+		t.silence.Reset(halfClosedLimit)
+	}
+}
+
+// close ends both sides; whoever copies between them notices.
+func (t *tunnel) close() {
+	_ = t.client.Close()
+	_ = t.server.Close()
+}
+
+// tunnels holds a pool's upgraded connections, so that a retired pool can end
+// them.
+type tunnels struct {
+	mu     sync.Mutex
+	open   map[*tunnel]struct{}
+	closed bool
+}
+
+// add reports false when no tunnel may be opened any more.
+func (ts *tunnels) add(t *tunnel) bool {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	if ts.closed {
+		return false
+	}
+	if ts.open == nil {
+		ts.open = make(map[*tunnel]struct{})
+	}
+	ts.open[t] = struct{}{}
+	return true
+}
+
+func (ts *tunnels) remove(t *tunnel) {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	delete(ts.open, t)
+}
+
+// setClosed ends all tunnels and refuses new ones, or allows them again.
+func (ts *tunnels) setClosed(closed bool) {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	ts.closed = closed
+	if closed {
+		for t := range ts.open {
+			// Closing a TLS connection may wait seconds for a peer that does
+			// not read; neither a reload nor the next tunnel shall.
+			go t.close()
+		}
+	}
+}

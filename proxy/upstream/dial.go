@@ -1,0 +1,50 @@
+package upstream
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+)
+
+// dial connects to the server, whatever address the engine derived from the
+// URL.
+func (s *Server) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	ctx, cancel := s.connectContext(ctx)
+	defer cancel()
+	return s.connect(ctx)
+}
+
+// dialTLS connects and shakes hands under one limit.
+func (s *Server) dialTLS(ctx context.Context, config *tls.Config) (net.Conn, error) {
+	ctx, cancel := s.connectContext(ctx)
+	defer cancel()
+	plain, err := s.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	conn := tls.Client(plain, config)
+	if err := conn.HandshakeContext(ctx); err != nil {
+		_ = plain.Close()
+		if ctx.Err() != nil {
+			err = ctx.Err() // rather than "use of closed network connection"
+		}
+		return nil, &Error{Server: s.options.Address, Stage: Handshake, Err: err}
+	}
+	return conn, nil
+}
+
+func (s *Server) connect(ctx context.Context) (net.Conn, error) {
+	var dialer net.Dialer // a zero dialer: both address families raced, keep-alive on
+	conn, err := dialer.DialContext(ctx, s.address.network, s.address.dial)
+	if err != nil {
+		return nil, &Error{Server: s.options.Address, Stage: Connect, Err: err}
+	}
+	return conn, nil
+}
+
+func (s *Server) connectContext(ctx context.Context) (context.Context, context.CancelFunc) {
+	if s.options.ConnectTimeout <= 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, s.options.ConnectTimeout)
+}
