@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"os"
+	"slices"
+	"syscall"
+
+	"go.uber.org/zap"
+
+	"github.com/sallyport/sallyport/config"
+)
+
+// control turns signals into what the edge does.
+type control struct {
+	edge   *edge
+	load   func() (*config.Config, config.Problems)
+	notify func(state string)
+	logger *zap.Logger
+}
+
+// run serves until a signal or a failure ends it.
+func (c *control) run(ctx context.Context, signals <-chan os.Signal, ready func(*edge)) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	done := make(chan error, 1)
+	go func() { done <- c.edge.run(ctx) }() // waited for below, on every path
+
+	c.logger.Info("serving",
+		zap.Stringers("https", c.edge.addresses()),
+		zap.Int("sites", len(c.edge.config.Sites)))
+	c.notify("READY=1")
+	if ready != nil {
+		ready(c.edge)
+	}
+	stopping := false
+	for {
+		select {
+		case err := <-done:
+			if err == nil {
+				c.logger.Info("stopped")
+			}
+			return err
+		case received := <-signals:
+			if received == syscall.SIGHUP {
+				c.reload()
+				continue
+			}
+			graceful := received == syscall.SIGQUIT && !stopping
+			c.logger.Info("stopping", zap.Stringer("signal", received), zap.Bool("graceful", graceful))
+			if !stopping {
+				c.notify("STOPPING=1")
+			}
+			stopping = true
+			stop()
+			if !graceful {
+				c.edge.listeners.Close()
+			}
+		}
+	}
+}
+
+// reload reads the configuration again. Whatever is wrong with the new one,
+// the old one keeps serving.
+func (c *control) reload() {
+	cfg, problems := c.load()
+	if err := problems.Err(); err != nil {
+		logProblems(c.logger, problems)
+		c.logger.Error("reload failed; the previous configuration keeps serving",
+			zap.String("hint", "mend the problems above; sallyport check shows them with their lines"))
+		return
+	}
+	more, err := c.edge.reload(cfg)
+	logProblems(c.logger, append(problems, more...))
+	if err != nil {
+		c.logger.Error("reload failed; the previous configuration keeps serving",
+			zap.Error(err), zap.String("hint", hintOf(err)))
+		return
+	}
+	c.logger.Info("configuration reloaded", zap.Int("sites", len(cfg.Sites)))
+}
+
+// needsRestart names the first setting that differs and that only a restart
+// can change, or is empty.
+func needsRestart(before, after *config.Config) string {
+	switch {
+	case !slices.Equal(before.Listen.HTTP, after.Listen.HTTP):
+		return "listen.http"
+	case !slices.Equal(before.Listen.HTTPS, after.Listen.HTTPS):
+		return "listen.https"
+	case before.Storage != after.Storage:
+		return "storage"
+	case before.SocketPath() != after.SocketPath():
+		return "admin.socket"
+	case before.Log != after.Log:
+		return "log"
+	case listenLimits(before.Limits) != listenLimits(after.Limits):
+		return "a limit of the listeners (request_header_bytes, request_header_timeout, handshake_timeout, idle_timeout, http2_streams or shutdown_timeout)"
+	}
+	return ""
+}
+
+// listenLimits keeps of the limits those that the listeners are opened with.
+func listenLimits(limits config.Limits) config.Limits {
+	return config.Limits{
+		RequestHeaderBytes:   limits.RequestHeaderBytes,
+		RequestHeaderTimeout: limits.RequestHeaderTimeout,
+		HandshakeTimeout:     limits.HandshakeTimeout,
+		IdleTimeout:          limits.IdleTimeout,
+		HTTP2Streams:         limits.HTTP2Streams,
+		ShutdownTimeout:      limits.ShutdownTimeout,
+	}
+}

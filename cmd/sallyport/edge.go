@@ -1,0 +1,193 @@
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"sync"
+
+	"go.uber.org/zap"
+
+	"github.com/sallyport/sallyport/config"
+	"github.com/sallyport/sallyport/proxy"
+	"github.com/sallyport/sallyport/proxy/admin"
+	"github.com/sallyport/sallyport/proxy/listen"
+	"github.com/sallyport/sallyport/tlsmgr"
+)
+
+// edge is the running program: the rooms, wired. It is made by openEdge with
+// every socket open, serves while run runs, and takes new configurations by
+// reload.
+type edge struct {
+	certificates *tlsmgr.Manager
+	proxy        *proxy.Proxy
+	listeners    *listen.Server
+	admin        *admin.Server // nil when switched off
+
+	roots          *x509.CertPool
+	credentialsDir string
+	logger         *zap.Logger
+
+	mu     sync.Mutex // one reload at a time
+	config *config.Config
+}
+
+type edgeOptions struct {
+	config         *config.Config
+	credentialsDir string
+	logger         *zap.Logger
+}
+
+// openEdge builds everything and opens the sockets. It starts no goroutine; on
+// error nothing stays open.
+func openEdge(ctx context.Context, options edgeOptions) (_ *edge, err error) {
+	e := &edge{config: options.config, credentialsDir: options.credentialsDir, logger: options.logger}
+	if e.roots, err = publicRoots(); err != nil {
+		return nil, err
+	}
+	if e.certificates, err = tlsmgr.New(tlsmgr.Options{Logger: e.logger.Named("tls")}); err != nil {
+		return nil, err
+	}
+	// A token file that is missing at start must not keep certificates that
+	// are already there from being served, so these problems are logged and
+	// the rest goes on; `sallyport check` is the strict one.
+	settings, problems := tlsmgr.FromConfig(e.config, e.fromOptions())
+	logProblems(e.logger, problems)
+	if err := e.certificates.Apply(settings); err != nil {
+		return nil, err
+	}
+	e.proxy = proxy.New(proxy.Options{Logger: e.logger.Named("proxy"), Roots: e.roots, HTTPSPort: httpsPort(e.config)})
+	generation, err := e.proxy.Prepare(e.config)
+	if err != nil {
+		return nil, err
+	}
+	e.proxy.Commit(generation)
+	defer func() {
+		if err != nil {
+			e.proxy.Close()
+		}
+	}()
+	if e.listeners, err = listen.Open(ctx, e.listenOptions()); err != nil {
+		return nil, err
+	}
+	if path := e.config.SocketPath(); path != "" {
+		if e.admin, err = admin.Open(ctx, admin.Options{Socket: path, Health: e.health}); err != nil {
+			e.listeners.Close()
+			return nil, err
+		}
+	}
+	return e, nil
+}
+
+func (e *edge) fromOptions() tlsmgr.FromOptions {
+	return tlsmgr.FromOptions{CredentialsDir: e.credentialsDir, Roots: e.roots}
+}
+
+func (e *edge) listenOptions() listen.Options {
+	limits := e.config.Limits
+	return listen.Options{
+		HTTP:                 e.config.Listen.HTTP,
+		HTTPS:                e.config.Listen.HTTPS,
+		Handler:              e.proxy,
+		Redirect:             e.proxy.RedirectHandler(),
+		GetCertificate:       e.certificates.GetCertificate,
+		RequestHeaderBytes:   int(limits.RequestHeaderBytes),
+		RequestHeaderTimeout: limits.RequestHeaderTimeout,
+		HandshakeTimeout:     limits.HandshakeTimeout,
+		IdleTimeout:          limits.IdleTimeout,
+		HTTP2Streams:         limits.HTTP2Streams,
+		ShutdownTimeout:      limits.ShutdownTimeout,
+		Logger:               e.logger.Named("listen"),
+	}
+}
+
+// health answers `sallyport healthcheck` with what is wrong. A name whose
+// certificate is late does not make the process sick: restarting would not
+// help, and the other names are served.
+func (e *edge) health() []string { return nil }
+
+// httpsPort is the port that redirects from plain HTTP lead to.
+func httpsPort(cfg *config.Config) int {
+	if len(cfg.Listen.HTTPS) == 0 {
+		return 443
+	}
+	_, port, err := net.SplitHostPort(cfg.Listen.HTTPS[0])
+	if err != nil {
+		return 443
+	}
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		return 443
+	}
+	return number
+}
+
+// run serves until ctx ends, lets requests in flight finish, and returns when
+// every goroutine has ended. Certificates and the control socket outlive the
+// listeners, because requests in flight may need them.
+func (e *edge) run(ctx context.Context) error {
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	failures := make(chan error, 2)
+	var group sync.WaitGroup
+	serving, quit := context.WithCancel(ctx)
+	defer quit()
+	start := func(name string, run func(context.Context) error) {
+		group.Go(func() {
+			if err := run(background); err != nil && !errors.Is(err, context.Canceled) {
+				failures <- fmt.Errorf("%s: %w", name, err)
+				quit()
+			}
+		})
+	}
+	start("certificates", e.certificates.Run)
+	if e.admin != nil {
+		start("admin", e.admin.Run)
+	}
+	err := e.listeners.Run(serving)
+	stop()
+	group.Wait()
+	e.proxy.Close()
+	close(failures)
+	for failure := range failures {
+		err = errors.Join(err, failure)
+	}
+	return err
+}
+
+// reload replaces the configuration. On error the old one keeps serving. What
+// needs new sockets or another storage directory is refused: these need a
+// restart.
+func (e *edge) reload(cfg *config.Config) (config.Problems, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if changed := needsRestart(e.config, cfg); changed != "" {
+		return nil, &exitError{
+			err:  fmt.Errorf("%s changed, which a reload cannot do", changed),
+			hint: "restart sallyport to change it, or put the old value back",
+		}
+	}
+	settings, problems := tlsmgr.FromConfig(cfg, e.fromOptions())
+	if err := problems.Err(); err != nil {
+		return problems, err
+	}
+	generation, err := e.proxy.Prepare(cfg)
+	if err != nil {
+		return problems, err
+	}
+	if err := e.certificates.Apply(settings); err != nil {
+		return problems, err
+	}
+	e.proxy.Commit(generation)
+	e.config = cfg
+	return problems, nil
+}
+
+// addresses returns where the HTTPS sockets are bound.
+func (e *edge) addresses() []net.Addr {
+	_, https := e.listeners.Addrs()
+	return https
+}

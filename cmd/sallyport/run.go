@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+
+	"github.com/sallyport/sallyport/config"
+)
+
+func newRunCommand(sealed sealing) *cobra.Command {
+	var path, credentialsDir string
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Serve until told to stop",
+		Long: "Serve what the configuration says. Logs go to standard error.\n\n" +
+			"Signals, as nginx's: HUP reloads the configuration, QUIT finishes what is in\n" +
+			"flight and stops, TERM and INT stop at once. A second signal cuts a graceful stop short.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			load := func() (*config.Config, config.Problems) { return config.Load(path) }
+			return serve(cmd.Context(), serveOptions{
+				sealed:         sealed,
+				load:           load,
+				credentialsDir: credentialsDir,
+				stderr:         cmd.ErrOrStderr(),
+			})
+		},
+	}
+	configFlag(cmd, &path)
+	credentialsFlag(cmd, &credentialsDir)
+	return cmd
+}
+
+// serveOptions is what run and dev differ in.
+type serveOptions struct {
+	sealed         sealing
+	load           func() (*config.Config, config.Problems)
+	credentialsDir string
+	stderr         io.Writer
+	ready          func(*edge) // called once everything listens; may be nil
+}
+
+// serve loads the configuration and runs the proxy until a signal stops it.
+func serve(ctx context.Context, options serveOptions) error {
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	cfg, problems := options.load()
+	if err := problems.Err(); err != nil {
+		return err
+	}
+	logger, err := newLogger(cfg.Log, options.stderr)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = logger.Sync() }()
+	defer zap.RedirectStdLog(logger.Named("library"))()
+	logger.Info("starting", zap.String("version", version()), zap.Int("pid", os.Getpid()))
+	options.sealed.log(logger)
+	logProblems(logger, problems)
+
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGINT)
+	defer signal.Stop(signals)
+	signal.Ignore(syscall.SIGUSR1, syscall.SIGPIPE) // nginx reopens its logs on USR1; ours go to standard error
+
+	edge, err := openEdge(ctx, edgeOptions{config: cfg, credentialsDir: options.credentialsDir, logger: logger})
+	if err != nil {
+		return err
+	}
+	notify := func(state string) {
+		if err := options.sealed.service.notify(state); err != nil {
+			logger.Warn("service manager not told", zap.String("state", state), zap.Error(err))
+		}
+	}
+	control := &control{edge: edge, load: options.load, notify: notify, logger: logger}
+	return control.run(ctx, signals, options.ready)
+}
+
+// logProblems logs what is legal but suspicious and, at start, what was found
+// wrong with the files that the configuration names: the rest is served.
+func logProblems(logger *zap.Logger, problems config.Problems) {
+	for _, problem := range problems {
+		write := logger.Error
+		if problem.Warning {
+			write = logger.Warn
+		}
+		write("configuration problem",
+			zap.String("at", problem.Position.String()),
+			zap.String("key", problem.Path),
+			zap.String("problem", problem.Message),
+			zap.String("hint", problem.Hint))
+	}
+}
