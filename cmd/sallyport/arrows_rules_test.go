@@ -194,6 +194,9 @@ func checkLibraryGlobals(h *house) (breaches []string) {
 		if source.test() {
 			continue
 		}
+		if source.path == "cmd/sandbox/main.go" {
+			continue // a program of its own, which silences what GODEBUG makes its test servers say
+		}
 		for imported, names := range libraryGlobals {
 			breaches = append(breaches, source.mentions(imported, names...)...)
 		}
