@@ -22,7 +22,7 @@ const patience = 45 * time.Second
 // seen to hold before the next.
 type story struct {
 	dir, binary string
-	out         io.Writer
+	out         io.Writer // safe for concurrent use: the log of the process goes there too
 
 	stage    stage
 	world    *acmetest.World

@@ -4,8 +4,27 @@ import (
 	"bytes"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 )
+
+// transcript keeps what the story and the process say.
+type transcript struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (t *transcript) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.text.Write(p)
+}
+
+func (t *transcript) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.text.String()
+}
 
 // TestStoryHolds tells the whole story with the real binary, as
 // `go run ./cmd/sandbox --once` does.
@@ -13,7 +32,7 @@ func TestStoryHolds(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes half a minute")
 	}
-	var out bytes.Buffer
+	var out transcript
 	told := &story{dir: t.TempDir(), out: &out}
 	err := told.tell(t.Context())
 	if closeErr := told.close(); closeErr != nil {
@@ -30,7 +49,7 @@ func TestStoryHolds(t *testing.T) {
 // TestStoryNamesTheStepThatDoesNotHold uses a program that ends at once in
 // the place of sallyport.
 func TestStoryNamesTheStepThatDoesNotHold(t *testing.T) {
-	var out bytes.Buffer
+	var out transcript
 	told := &story{dir: t.TempDir(), out: &out, binary: "/bin/true"}
 	if _, err := os.Stat(told.binary); err != nil {
 		t.Skip(err)
