@@ -1,12 +1,20 @@
 package main
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
+	"math/big"
+	"net"
 	"net/http"
 	"os"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -21,6 +29,8 @@ import (
 //	token VALUE ZONE[,ZONE] [FLAG ...]    register a token: nodns, revoked, account, filtered
 //	fail STATUS                           every API call from now on fails with this status
 //	expand FILE [FILE ...]                replace variables in a file
+//	certificate FILE KEY NAME [expired]   write a self-signed certificate and its key
+//	listen                                take a port of 127.0.0.1; sets $TAKEN
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -36,6 +46,9 @@ func TestScripts(t *testing.T) {
 			"token":    addToken,
 			"fail":     failCalls,
 			"expand":   expandFiles,
+
+			"certificate": writeCertificate,
+			"listen":      takePort,
 		},
 	})
 }
@@ -118,4 +131,30 @@ func expandFiles(ts *testscript.TestScript, _ bool, files []string) {
 		expanded := os.Expand(ts.ReadFile(file), ts.Getenv)
 		ts.Check(os.WriteFile(ts.MkAbs(file), []byte(expanded), 0o600))
 	}
+}
+
+func writeCertificate(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 3 {
+		ts.Fatalf("usage: certificate FILE KEY NAME [expired]")
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	ts.Check(err)
+	ends := time.Now().Add(time.Hour)
+	if len(args) > 3 {
+		ends = time.Date(2020, 1, 2, 3, 4, 5, 0, time.UTC)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{args[2]}, NotBefore: ends.Add(-2 * time.Hour), NotAfter: ends}
+	certificate, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	ts.Check(err)
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate}), 0o600))
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), 0o600))
+}
+
+func takePort(ts *testscript.TestScript, _ bool, _ []string) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	ts.Defer(func() { _ = listener.Close() })
+	ts.Setenv("TAKEN", listener.Addr().String())
 }

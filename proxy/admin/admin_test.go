@@ -52,7 +52,7 @@ func TestHealth(t *testing.T) {
 	}
 	stop()
 	err := admin.Health(t.Context(), socket)
-	if failed, ok := errors.AsType[*admin.Error](err); !ok || !strings.Contains(failed.Hint, "not running") {
+	if failed, ok := errors.AsType[*admin.Error](err); !ok || !strings.Contains(failed.Hint(), "not running") {
 		t.Errorf("stopped: %v", err)
 	}
 	if _, err := os.Lstat(socket); !errors.Is(err, os.ErrNotExist) {
@@ -121,7 +121,8 @@ func TestWhatMustNotBeReplaced(t *testing.T) {
 		filepath.Join(dir, strings.Repeat("x", 120)): "shorter path",
 	} {
 		_, err := admin.Open(t.Context(), admin.Options{Socket: socket, Health: healthy})
-		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), socket) {
+		failed, ok := errors.AsType[*admin.Error](err)
+		if !ok || !strings.Contains(failed.Error()+"\n"+failed.Hint(), want) || !strings.Contains(failed.Error(), socket) {
 			t.Errorf("%s: %v", socket, err)
 		}
 	}

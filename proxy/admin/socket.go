@@ -18,17 +18,14 @@ const longestPath = 107
 type Error struct {
 	Socket string
 	Err    error
-	Hint   string // may be empty
+	Cure   string // may be empty
 }
 
-// Error names the socket and the cause, and in a second line the cure.
-func (e *Error) Error() string {
-	text := fmt.Sprintf("admin socket %s: %v", e.Socket, e.Err)
-	if e.Hint != "" {
-		text += "\nhint: " + e.Hint
-	}
-	return text
-}
+// Error names the socket and the cause.
+func (e *Error) Error() string { return fmt.Sprintf("admin socket %s: %v", e.Socket, e.Err) }
+
+// Hint says what to do, or nothing.
+func (e *Error) Hint() string { return e.Cure }
 
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }

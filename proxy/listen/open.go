@@ -43,15 +43,8 @@ type Error struct {
 	Err     error
 }
 
-// Error names the address and the cause, and in a second line the cure where
-// one is known.
-func (e *Error) Error() string {
-	text := fmt.Sprintf("listen on %s: %v", e.Address, e.Err)
-	if hint := e.Hint(); hint != "" {
-		text += "\nhint: " + hint
-	}
-	return text
-}
+// Error names the address and the cause; Hint has the cure.
+func (e *Error) Error() string { return fmt.Sprintf("listen on %s: %v", e.Address, e.Err) }
 
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
