@@ -100,6 +100,7 @@ func (c *control) reload() {
 			zap.Error(err), zap.String("hint", hintOf(err)))
 		return
 	}
+	tuneMemory(cfg.Runtime, c.logger)
 	c.logger.Info("configuration reloaded", zap.Int("sites", len(cfg.Sites)))
 }
 

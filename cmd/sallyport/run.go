@@ -63,6 +63,7 @@ func serve(ctx context.Context, options serveOptions) error {
 	defer zap.RedirectStdLog(logger.Named("library"))()
 	logger.Info("starting", zap.String("version", version()), zap.Int("pid", os.Getpid()))
 	options.sealed.log(logger)
+	tuneMemory(cfg.Runtime, logger)
 	logProblems(logger, problems)
 
 	signals := make(chan os.Signal, 4)
