@@ -1,7 +1,7 @@
 // Package listen owns the public side: sockets, TLS handshakes, the HTTP
 // server engines and the graceful stop. It is one of two rooms that know an
-// engine (for now net/http's server, for HTTP/1.1 and HTTP/2); what it is
-// given is an [http.Handler], and handlers reach the connection only through
+// engine (for now net/http's server for HTTP/1.1 and HTTP/2, and quic-go for
+// HTTP/3); what it is given is an [http.Handler], and handlers reach the connection only through
 // [http.ResponseController].
 //
 // Open takes the sockets, Run serves on them and owns every goroutine, each
