@@ -2,7 +2,8 @@
 // server engines and the graceful stop. It is one of two rooms that know an
 // engine (for now net/http's server for HTTP/1.1 and HTTP/2, and quic-go for
 // HTTP/3); what it is given is an [http.Handler], and handlers reach the connection only through
-// [http.ResponseController].
+// [http.ResponseController]. An extended CONNECT (RFC 8441, RFC 9220) has its
+// :protocol among the request's fields.
 //
 // Open takes the sockets, Run serves on them and owns every goroutine, each
 // connection is owned by the engine that serves it, and a table of open

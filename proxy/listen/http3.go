@@ -232,9 +232,17 @@ func (s *session) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer s.finish()
+	const version = "HTTP/3.0"
+	if r.Method == http.MethodConnect && r.Proto != version {
+		// An extended CONNECT (RFC 9220), in the form that net/http's HTTP/2
+		// server gives it.
+		r.Header[":protocol"] = []string{r.Proto}
+		r.Proto = version
+	}
+	head := r.Method == http.MethodHead
 	settleBody(w, r, s.engine.options.RequestHeaderTimeout)
 	s.engine.options.Handler.ServeHTTP(w, r)
-	if r.Method == http.MethodHead {
+	if head {
 		// Else the engine would announce the length of the body that is not
 		// there.
 		_ = http.NewResponseController(w).Flush()
