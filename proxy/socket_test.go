@@ -5,13 +5,16 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha1"
+	"crypto/tls"
 	"encoding/base64"
 	"io"
+	"net"
 	"net/http"
 	"testing"
 	"time"
 
 	"github.com/coder/websocket"
+	"golang.org/x/net/http2"
 )
 
 // extended is a RoundTripper for coder/websocket, which knows only HTTP/1.1: it
@@ -39,17 +42,34 @@ func (e extended) RoundTrip(r *http.Request) (*http.Response, error) {
 	res.Header.Set("Connection", "Upgrade")
 	res.Header.Set("Upgrade", "websocket")
 	res.Header.Set("Sec-Websocket-Accept", base64.StdEncoding.EncodeToString(sum[:]))
-	res.Body = struct {
-		io.Reader
-		io.WriteCloser
-	}{res.Body, feed}
+	res.Body = &both{res.Body, feed}
 	return res, nil
+}
+
+// both is a stream as a connection; closing it is a reset.
+type both struct {
+	io.ReadCloser
+	feed *io.PipeWriter
+}
+
+func (b *both) Write(p []byte) (int, error) { return b.feed.Write(p) }
+
+func (b *both) Close() error {
+	_ = b.feed.CloseWithError(net.ErrClosed)
+	return b.ReadCloser.Close()
 }
 
 // sockets returns clients for WebSockets over the versions that have no
 // Upgrade.
 func (w *world) sockets() map[string]extended {
+	h2 := &http2.Transport{DialTLSContext: func(ctx context.Context, network, _ string, secure *tls.Config) (net.Conn, error) {
+		secure.RootCAs = w.roots
+		dialer := tls.Dialer{Config: secure}
+		return dialer.DialContext(ctx, network, w.https)
+	}}
+	w.t.Cleanup(h2.CloseIdleConnections)
 	return map[string]extended{
+		"HTTP/2": {h2, func(r *http.Request) { r.Header.Set(":protocol", "websocket") }},
 		"HTTP/3": {w.client3("").Transport, func(r *http.Request) { r.Proto = "websocket" }},
 	}
 }
@@ -223,18 +243,17 @@ func TestWebSocketByExtendedConnectWithAClientThatDoesNotRead(t *testing.T) {
 	cfg.Limits.ShutdownTimeout = 20 * time.Millisecond
 	w := start(t, cfg)
 	for version, client := range w.sockets() {
-		for how, end := range map[string]func(leave func()){
-			"the client leaves":   func(leave func()) { leave() },
-			"the pool is retired": func(func()) { w.commit(sites("b.test", "http://127.0.0.1:1")) },
+		for how, end := range map[string]func(*websocket.Conn){
+			"the client leaves":   func(c *websocket.Conn) { c.CloseNow() },
+			"the pool is retired": func(*websocket.Conn) { w.commit(sites("b.test", "http://127.0.0.1:1")) },
 		} {
 			t.Run(version+", "+how, func(t *testing.T) {
 				w.commit(cfg)
-				ctx, leave := context.WithCancel(t.Context())
-				defer leave()
-				if _, _, err := client.dial(t, ctx); err != nil {
+				c, _, err := client.dial(t, t.Context())
+				if err != nil {
 					t.Fatal(err)
 				}
-				end(leave)
+				end(c)
 				wait(t, gone, "the server to hear of the end")
 			})
 		}

@@ -66,6 +66,10 @@ func (s *Server) Run(ctx context.Context) error {
 		workers.Go(func() { ended <- engine.Serve(l) })
 	}
 	plain, secure := s.engine(background, quiet, false), s.engine(background, quiet, true)
+	if err := configureHTTP2(secure); err != nil {
+		s.Close()
+		return err
+	}
 	if !s.begin(plain, secure) {
 		return net.ErrClosed
 	}
