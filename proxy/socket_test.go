@@ -62,11 +62,15 @@ func (b *both) Close() error {
 // sockets returns clients for WebSockets over the versions that have no
 // Upgrade.
 func (w *world) sockets() map[string]extended {
-	h2 := &http2.Transport{DialTLSContext: func(ctx context.Context, network, _ string, secure *tls.Config) (net.Conn, error) {
+	//lint:ignore SA1019 net/http's Transport refuses the field :protocol
+	h2 := &http2.Transport{}
+	//lint:ignore SA1019 as above
+	h2.DialTLSContext = func(ctx context.Context, network, _ string, secure *tls.Config) (net.Conn, error) {
 		secure.RootCAs = w.roots
 		dialer := tls.Dialer{Config: secure}
 		return dialer.DialContext(ctx, network, w.https)
-	}}
+	}
+	//lint:ignore SA1019 as above
 	w.t.Cleanup(h2.CloseIdleConnections)
 	return map[string]extended{
 		"HTTP/2": {h2, func(r *http.Request) { r.Header.Set(":protocol", "websocket") }},
