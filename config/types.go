@@ -61,7 +61,7 @@ type Listen struct {
 
 	// Also serve HTTP/3 on the addresses of https, over UDP, and announce it to
 	// clients of HTTP/1.1 and HTTP/2. Off unless asked for: it needs the same
-	// ports open for UDP, and costs several times the processor time of HTTP/2.
+	// ports open for UDP, and costs about twice the processor time of HTTP/2.
 	HTTP3 bool `yaml:"http3" default:"false"`
 }
 
