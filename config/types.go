@@ -62,6 +62,11 @@ type Listen struct {
 
 	// Addresses for HTTPS over TCP (HTTP/1.1 and HTTP/2): one or a list.
 	HTTPS Addresses `yaml:"https" default:":443"`
+
+	// Also serve HTTP/3 on the addresses of https, over UDP, and announce it to
+	// clients of HTTP/1.1 and HTTP/2. Off unless asked for: it needs the same
+	// ports open for UDP, and costs about twice the processor time of HTTP/2.
+	HTTP3 bool `yaml:"http3" default:"false"`
 }
 
 // Addresses is a list of host:port. In the file one address may stand without
@@ -239,7 +244,7 @@ type Limits struct {
 	// Unused connections kept to each server.
 	UpstreamIdleConnections int `yaml:"upstream_idle_connections" default:"64" min:"1"`
 
-	// Requests that one HTTP/2 connection may have under way.
+	// Requests that one HTTP/2 or HTTP/3 connection may have under way.
 	HTTP2Streams int `yaml:"http2_streams" default:"128" min:"1"`
 
 	// Time that requests under way get to finish at a graceful stop.

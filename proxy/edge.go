@@ -30,6 +30,7 @@ var (
 // there for the action to see; it must not pass them on.
 func admit(r *http.Request, logger *zap.Logger) error {
 	named := r.Header["Connection"]
+	admitSocket(r)
 	for name := range r.Header {
 		if forged(name) {
 			delete(r.Header, name)

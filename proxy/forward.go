@@ -41,6 +41,9 @@ func (f *forward) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err == nil {
 		err = checkStatus(res, protocol)
 	}
+	if err == nil && protocol != "" && r.ProtoMajor > 1 {
+		err = checkSocket(res, out.Header.Get("Sec-Websocket-Key"))
+	}
 	if err != nil {
 		f.fail(w, r, body, err)
 		return

@@ -83,7 +83,7 @@ func start(t testing.TB, cfg *config.Config) *world {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	server, err := listen.Open(ctx, listen.Options{
-		HTTP: []string{"127.0.0.1:0"}, HTTPS: []string{"127.0.0.1:0"},
+		HTTP: []string{"127.0.0.1:0"}, HTTPS: []string{"127.0.0.1:0"}, HTTP3: cfg.Listen.HTTP3,
 		Handler: w.proxy, Redirect: w.proxy.RedirectHandler(),
 		GetCertificate:       func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return certificate, nil },
 		RequestHeaderBytes:   int(cfg.Limits.RequestHeaderBytes),

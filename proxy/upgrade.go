@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -22,6 +21,9 @@ const halfClosedLimit = 5 * time.Minute
 // would open a way past the proxy's checks.
 func upgradeAsked(r *http.Request) string {
 	asked := r.Header["Upgrade"]
+	if r.ProtoMajor > 1 && len(asked) == 1 {
+		return asked[0] // set by admitSocket
+	}
 	if len(asked) != 1 || r.ProtoMajor != 1 || !r.ProtoAtLeast(1, 1) || !names(r.Header["Connection"], "upgrade") {
 		return ""
 	}
@@ -53,6 +55,10 @@ func (f *forward) upgrade(w http.ResponseWriter, r *http.Request, res *http.Resp
 		return
 	}
 	defer server.Close()
+	if r.ProtoMajor > 1 {
+		f.bridge(w, r, res, server)
+		return
+	}
 	client, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		f.proxy.fail(w, r, f.at, fmt.Errorf("upgrading the connection: %w", err))
@@ -98,7 +104,7 @@ func early(r *bufio.Reader) []byte {
 
 // tunnel is an upgraded connection.
 type tunnel struct {
-	client net.Conn
+	client io.ReadWriteCloser
 	server io.ReadWriteCloser
 
 	mu      sync.Mutex

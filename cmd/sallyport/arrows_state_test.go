@@ -15,6 +15,9 @@ import (
 // take its address.
 func checkState(h *house) (breaches []string) {
 	for source := range h.sources {
+		if source.path == http2Switch {
+			continue
+		}
 		if !source.test() && source.path != pebbleSettings {
 			breaches = append(breaches, source.declaredState()...)
 		}
@@ -22,6 +25,10 @@ func checkState(h *house) (breaches []string) {
 	}
 	return breaches
 }
+
+// http2Switch is the file that names a variable of x/net's which can be set in
+// no other way by a process without an environment; it is written before main.
+const http2Switch = "proxy/listen/http2.go"
 
 // declaredState lists the declarations that hold more than a constant.
 func (s *houseSource) declaredState() (breaches []string) {

@@ -112,6 +112,8 @@ func needsRestart(before, after *config.Config) string {
 		return "listen.http"
 	case !slices.Equal(before.Listen.HTTPS, after.Listen.HTTPS):
 		return "listen.https"
+	case before.Listen.HTTP3 != after.Listen.HTTP3:
+		return "listen.http3"
 	case before.Storage != after.Storage:
 		return "storage"
 	case before.SocketPath() != after.SocketPath():

@@ -91,6 +91,7 @@ func (e *edge) listenOptions() listen.Options {
 	return listen.Options{
 		HTTP:                 e.config.Listen.HTTP,
 		HTTPS:                e.config.Listen.HTTPS,
+		HTTP3:                e.config.Listen.HTTP3,
 		Handler:              e.proxy,
 		Redirect:             e.proxy.RedirectHandler(),
 		GetCertificate:       e.certificates.GetCertificate,

@@ -1,8 +1,9 @@
 // Package listen owns the public side: sockets, TLS handshakes, the HTTP
 // server engines and the graceful stop. It is one of two rooms that know an
-// engine (for now net/http's server, for HTTP/1.1 and HTTP/2); what it is
-// given is an [http.Handler], and handlers reach the connection only through
-// [http.ResponseController].
+// engine (for now net/http's server for HTTP/1.1, x/net's for HTTP/2 and
+// quic-go for HTTP/3); what it is given is an [http.Handler], and handlers reach the connection only through
+// [http.ResponseController]. An extended CONNECT (RFC 8441, RFC 9220) has its
+// :protocol among the request's fields.
 //
 // Open takes the sockets, Run serves on them and owns every goroutine, each
 // connection is owned by the engine that serves it, and a table of open

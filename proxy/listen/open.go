@@ -5,8 +5,10 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"strings"
 	"syscall"
 	"time"
 
@@ -27,11 +29,15 @@ type Options struct {
 	Handler        http.Handler
 	GetCertificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
 
+	// HTTP3 also serves HTTP/3 on the addresses of HTTPS, over UDP, and
+	// announces it to the clients of HTTP/1.1 and HTTP/2.
+	HTTP3 bool
+
 	RequestHeaderBytes   int           // largest request head; 0 is net/http's 1 MiB
 	RequestHeaderTimeout time.Duration // to receive a request head
 	HandshakeTimeout     time.Duration // for a whole TLS handshake
 	IdleTimeout          time.Duration // between two requests
-	HTTP2Streams         int           // requests under way on one HTTP/2 connection; 0 is net/http's 250
+	HTTP2Streams         int           // requests under way on one HTTP/2 or HTTP/3 connection; 0 is net/http's 250
 	ShutdownTimeout      time.Duration // for requests under way at a stop; 0 cuts them at once
 
 	Logger *zap.Logger // required
@@ -53,7 +59,11 @@ func (e *Error) Unwrap() error { return e.Err }
 func (e *Error) Hint() string {
 	switch {
 	case errors.Is(e.Err, syscall.EADDRINUSE):
-		_, port, _ := net.SplitHostPort(e.Address)
+		address, udp := strings.CutSuffix(e.Address, udpSuffix)
+		_, port, _ := net.SplitHostPort(address)
+		if udp {
+			return fmt.Sprintf("another program listens there: `ss -lunp 'sport = :%s'` names it", port)
+		}
 		return fmt.Sprintf("another program listens there: `ss -ltnp 'sport = :%s'` names it", port)
 	case errors.Is(e.Err, syscall.EACCES):
 		return "ports below 1024 need the capability CAP_NET_BIND_SERVICE (systemd: AmbientCapabilities=, " +
@@ -75,33 +85,86 @@ func Open(ctx context.Context, o Options) (*Server, error) {
 		return nil, errors.New("listen: HTTP needs a handler")
 	}
 	s := &Server{options: o, logger: o.Logger, conns: newTable()}
-	var err error
-	if s.http, err = openAll(ctx, o.HTTP); err != nil {
-		return nil, err
-	}
-	if s.https, err = openAll(ctx, o.HTTPS); err != nil {
-		closeAll(s.http)
+	if err := s.open(ctx); err != nil {
+		s.closeSockets()
 		return nil, err
 	}
 	return s, nil
 }
 
-func openAll(ctx context.Context, addresses []string) ([]net.Listener, error) {
+func (s *Server) open(ctx context.Context) error {
+	for _, address := range s.options.HTTP {
+		l, err := openTCP(ctx, address)
+		if err != nil {
+			return err
+		}
+		s.http = append(s.http, l)
+	}
+	for _, address := range s.options.HTTPS {
+		l, socket, err := s.openHTTPS(ctx, address)
+		if err != nil {
+			return err
+		}
+		s.https = append(s.https, l)
+		if socket != nil {
+			s.udp = append(s.udp, socket)
+		}
+	}
+	return nil
+}
+
+// openHTTPS opens an address for TCP and, for HTTP/3, the same for UDP.
+func (s *Server) openHTTPS(ctx context.Context, address string) (net.Listener, net.PacketConn, error) {
+	for attempt := 1; ; attempt++ {
+		l, err := openTCP(ctx, address)
+		if err != nil || !s.options.HTTP3 {
+			return l, nil, err
+		}
+		socket, err := openUDP(ctx, address, l.Addr())
+		if err == nil {
+			return l, socket, nil
+		}
+		_ = l.Close()
+		_, port, _ := net.SplitHostPort(address)
+		if port != "0" || attempt == 10 || !errors.Is(err, syscall.EADDRINUSE) {
+			return nil, nil, err
+		}
+		// The port that the system chose for TCP is taken for UDP: another one.
+	}
+}
+
+func openTCP(ctx context.Context, address string) (net.Listener, error) {
 	config := net.ListenConfig{
 		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 15 * time.Second, Count: 4},
 	}
 	config.SetMultipathTCP(false) // as nginx: no socket option that middleboxes have opinions about
-	var opened []net.Listener
-	for _, address := range addresses {
-		// An empty host listens on both address families with one socket.
-		l, err := config.Listen(ctx, "tcp", address)
-		if err != nil {
-			closeAll(opened)
-			return nil, &Error{Address: address, Err: plainCause(err)}
-		}
-		opened = append(opened, l)
+	// An empty host listens on both address families with one socket.
+	l, err := config.Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, &Error{Address: address, Err: plainCause(err)}
 	}
-	return opened, nil
+	return l, nil
+}
+
+// udpSuffix marks an address as one for UDP, as Docker does.
+const udpSuffix = "/udp"
+
+// openUDP opens the address, with the port that it got for TCP.
+func openUDP(ctx context.Context, address string, tcp net.Addr) (net.PacketConn, error) {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, &Error{Address: address + udpSuffix, Err: err}
+	}
+	_, port, err := net.SplitHostPort(tcp.String())
+	if err != nil {
+		return nil, &Error{Address: address + udpSuffix, Err: err}
+	}
+	var config net.ListenConfig
+	socket, err := config.ListenPacket(ctx, "udp", net.JoinHostPort(host, port))
+	if err != nil {
+		return nil, &Error{Address: address + udpSuffix, Err: plainCause(err)}
+	}
+	return socket, nil
 }
 
 // plainCause strips "listen tcp :443: bind: " from an error: the address is
@@ -116,8 +179,14 @@ func plainCause(err error) error {
 	return err
 }
 
-func closeAll(listeners []net.Listener) {
-	for _, l := range listeners {
-		_ = l.Close()
+func closeAll[C io.Closer](list []C) {
+	for _, c := range list {
+		_ = c.Close()
 	}
+}
+
+func (s *Server) closeSockets() {
+	closeAll(s.http)
+	closeAll(s.https)
+	closeAll(s.udp)
 }

@@ -24,6 +24,7 @@ type Server struct {
 	options     Options
 	logger      *zap.Logger
 	http, https []net.Listener
+	udp         []net.PacketConn // for HTTP/3
 	conns       *table
 
 	mu      sync.Mutex
@@ -50,8 +51,8 @@ func addrs(listeners []net.Listener) []net.Addr {
 // ended. Call it once.
 //
 // What is under way: requests being answered, and upgraded connections.
-// Connections without a request are closed at once; HTTP/2 clients are told by
-// GOAWAY, HTTP/1.1 clients by Connection: close.
+// Connections without a request are closed at once; HTTP/2 and HTTP/3 clients
+// are told by GOAWAY, HTTP/1.1 clients by Connection: close.
 func (s *Server) Run(ctx context.Context) error {
 	quiet := sampled(s.logger)
 	background := context.WithoutCancel(ctx) // a stop must not cancel requests
@@ -65,8 +66,21 @@ func (s *Server) Run(ctx context.Context) error {
 		workers.Go(func() { ended <- engine.Serve(l) })
 	}
 	plain, secure := s.engine(background, quiet, false), s.engine(background, quiet, true)
+	if err := configureHTTP2(secure); err != nil {
+		s.Close()
+		return err
+	}
 	if !s.begin(plain, secure) {
 		return net.ErrClosed
+	}
+	quic := newHTTP3Engine(s.options, s.conns, quiet)
+	defer quic.end()
+	if err := quic.begin(s.udp, s.tlsConfig()); err != nil {
+		s.Close()
+		return err
+	}
+	for _, l := range quic.listeners {
+		workers.Go(func() { quic.accept(l) })
 	}
 	for _, l := range s.http {
 		serve(plain, newAcceptor(l, s.conns, quiet))
@@ -87,10 +101,11 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 	}
 	closeAll(listeners)
+	quic.stopAccepting()
 	s.conns.cut(fresh) // ends handshakes, which workers waits for
 	workers.Wait()
 	s.conns.cut(fresh) // and what came through meanwhile: the engine would wait seconds for a first request
-	s.finish(background, plain, secure)
+	s.finish(background, plain.Shutdown, secure.Shutdown, quic.drain)
 	return failure
 }
 
@@ -106,6 +121,7 @@ func (s *Server) Close() {
 		_ = engine.Close()
 	}
 	s.conns.cutAll()
+	closeAll(s.udp) // last: HTTP/3 clients are told over it
 }
 
 func (s *Server) begin(engines ...*http.Server) bool {
@@ -134,6 +150,9 @@ func (s *Server) engine(ctx context.Context, quiet *zap.Logger, secure bool) *ht
 	if secure {
 		protocols.SetHTTP2(true)
 		engine.Handler = o.Handler
+		if o.HTTP3 {
+			engine.Handler = announcer{o.Handler}
+		}
 		engine.TLSConfig = s.tlsConfig()
 		engine.HTTP2 = &http.HTTP2Config{
 			MaxConcurrentStreams: o.HTTP2Streams,
@@ -157,7 +176,7 @@ func (s *Server) tlsConfig() *tls.Config {
 }
 
 // finish lets what is under way end within ShutdownTimeout and cuts the rest.
-func (s *Server) finish(ctx context.Context, engines ...*http.Server) {
+func (s *Server) finish(ctx context.Context, shutdown ...func(context.Context) error) {
 	began := time.Now()
 	if n := s.conns.count(busy); n > 0 {
 		s.logger.Info("stopping: waiting for connections in use",
@@ -167,8 +186,8 @@ func (s *Server) finish(ctx context.Context, engines ...*http.Server) {
 	limit, cancel := context.WithTimeout(ctx, s.options.ShutdownTimeout)
 	defer cancel()
 	var shutdowns sync.WaitGroup
-	for _, engine := range engines {
-		shutdowns.Go(func() { _ = engine.Shutdown(limit) })
+	for _, drain := range shutdown {
+		shutdowns.Go(func() { _ = drain(limit) })
 	}
 	_ = s.conns.wait(limit) // the engine does not wait for upgraded connections
 	shutdowns.Wait()
