@@ -110,4 +110,6 @@ func servingStatus(frame []byte) (uint64, error) {
 	return status, nil
 }
 
-func errMessage() error { return bad("the answer to the gRPC health check is not a HealthCheckResponse") }
+func errMessage() error {
+	return bad("the answer to the gRPC health check is not a HealthCheckResponse")
+}
