@@ -90,6 +90,9 @@ func classify(r *http.Request, err error) verdict {
 	if errors.Is(err, errTruncated) {
 		return verdict{http.StatusBadGateway, "upstream_truncated", zap.ErrorLevel, ""}
 	}
+	if none, ok := errors.AsType[*upstream.Unavailable](err); ok {
+		return classifyUnavailable(none)
+	}
 	if failed, ok := errors.AsType[*upstream.Error](err); ok {
 		return classifyUpstream(failed)
 	}
@@ -107,6 +110,43 @@ func classifyBody(err *clientBodyError) verdict {
 		return verdict{http.StatusRequestTimeout, "body_timeout", zap.DebugLevel, ""}
 	}
 	return verdict{http.StatusBadRequest, "body_invalid", zap.DebugLevel, ""}
+}
+
+// classifyUnavailable is for requests that no server got to see. All are 503
+// rather than 504: it is safe to send them again.
+func classifyUnavailable(err *upstream.Unavailable) verdict {
+	v := verdict{status: http.StatusServiceUnavailable, level: zap.ErrorLevel}
+	switch err.Reason {
+	case upstream.QueueFull:
+		v.label, v.hint = "queue_full", "max_connections requests are under way and queue.size waiting: add servers, or raise the limits if the server can take more"
+	case upstream.QueueTimeout:
+		v.label, v.hint = "queue_timeout", "no request finished within queue.timeout: add servers, or raise max_connections if the server can take more"
+	default:
+		v.label, v.hint = "no_server", "every server of the upstream fails its health check: the lines \"server is down\" say why"
+	}
+	return v
+}
+
+// serverChanged tells that a server goes down or comes back.
+func (p *Proxy) serverChanged(e upstream.Event) {
+	fields := []zap.Field{zap.String("server", e.Server)}
+	if e.Upstream != "" {
+		fields = append(fields, zap.String("upstream", e.Upstream))
+	}
+	if e.Up {
+		p.logger.Info("server is back", fields...)
+		return
+	}
+	label, hint := "health_check", "what the health check asks for is set by health of the upstream: try it by hand"
+	if failed, ok := errors.AsType[*upstream.Error](e.Err); ok {
+		v := classifyUpstream(failed)
+		label, hint = v.label, v.hint
+	}
+	fields = append(fields, zap.String("cause", label), zap.Error(e.Err))
+	if hint != "" {
+		fields = append(fields, zap.String("hint", hint))
+	}
+	p.logger.Warn("server is down", fields...)
 }
 
 func classifyUpstream(err *upstream.Error) verdict {

@@ -77,6 +77,7 @@ func outgoing(r *http.Request, early *informer) (*http.Request, *requestBody) {
 		ProtoMinor:    1,
 		Header:        requestHeader(r),
 		ContentLength: r.ContentLength,
+		RemoteAddr:    r.RemoteAddr, // balancing may go by it
 	}).WithContext(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{Got1xxResponse: early.pass}))
 	if r.ContentLength == 0 || r.Body == nil || r.Body == http.NoBody {
 		return out, nil // nil rather than empty: the engine may then retry on a stale connection
