@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -283,4 +284,40 @@ func TestReloadKeepsWhatIsKnownOfServers(t *testing.T) {
 		t.Errorf("a server that is gone from the configuration was asked %d times", now-last)
 	}
 	eventually(t, "goroutines to end", func() bool { return runtime.NumGoroutine() <= before+6 })
+}
+
+// A place that a request had is free when all is over, upgraded or not.
+func TestLimitOfOneConnectionServesOneAfterAnother(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	full := func(u *config.Upstream) { u.MaxConnections, u.Queue.Size = 1, 0 }
+	w := start(t, change(sites("a.test", echoSockets(t)), full))
+	for range 3 {
+		c := w.webSocket(ctx)
+		exchange(t, ctx, c, []byte("message"))
+		res := get(t, w.client(true), "https://a.test/")
+		if body(t, res); res.StatusCode != 503 || res.Header.Get("Retry-After") == "" {
+			t.Errorf("beside the one connection: %d %v", res.StatusCode, res.Header)
+		}
+		c.CloseNow()
+		eventually(t, "the place to be free", func() bool { return get(t, w.client(true), "https://a.test/").StatusCode != 503 })
+	}
+	if fields := w.logged("queue_full"); !strings.HasPrefix(fmt.Sprint(fields["server"]), "http://127") {
+		t.Errorf("the line does not name the server: %v", fields)
+	}
+}
+
+// The same client goes to the same server, whichever connection it uses.
+func TestClientAddressLeadsToOneServer(t *testing.T) {
+	var addresses []string
+	for i := range 5 {
+		addresses = append(addresses, backend(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, i) }))
+	}
+	w := start(t, change(sites("a.test", strings.Join(addresses, " "), "b.test", addresses[0]), func(u *config.Upstream) { u.Balance = "ip_hash" }))
+	first := body(t, get(t, w.client(true), "https://a.test/"))
+	for range 10 {
+		if got := body(t, get(t, w.client(false), "https://a.test/")); got != first {
+			t.Errorf("went to %s, then to %s", first, got)
+		}
+	}
 }

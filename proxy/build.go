@@ -62,6 +62,10 @@ func (p *Proxy) Prepare(cfg *config.Config) (*Generation, error) {
 func (p *Proxy) addSite(next *Generation, cfg *config.Config, entry *config.Site) config.Problems {
 	var problems config.Problems
 	path := fmt.Sprintf("sites[%s]", entry.Name)
+	at := origin{site: entry.Name, upstream: entry.Proxy}
+	if cfg.Upstream(entry.Proxy).Name == "" {
+		at = origin{site: entry.Name, server: entry.Proxy}
+	}
 	pool, err := p.pool(next, cfg, entry.Proxy)
 	if err != nil {
 		return append(problems, cfg.Problem(path+".proxy", err.Error(), ""))
@@ -70,7 +74,7 @@ func (p *Proxy) addSite(next *Generation, cfg *config.Config, entry *config.Site
 		proxy:   p,
 		to:      pool,
 		tunnels: &pool.tunnels,
-		at:      origin{site: entry.Name, server: entry.Proxy},
+		at:      at,
 	}}
 	if err := next.router.add(entry.Name, s); err != nil {
 		problems = append(problems, cfg.Problem(path, err.Error(), ""))

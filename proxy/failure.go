@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -217,8 +218,9 @@ func classifyHandshake(err *upstream.Error) verdict {
 }
 
 // origin says where in the configuration a failure happened. The zero origin
-// is before a site was found.
-type origin struct{ site, server string }
+// is before a site was found. A site leads to an upstream with a name, or to a
+// server.
+type origin struct{ site, upstream, server string }
 
 // fail classifies, logs and answers a failure before any of the response was
 // sent. When no answer is possible it aborts the connection by panicking with
@@ -263,8 +265,11 @@ func (p *Proxy) report(r *http.Request, at origin, v verdict, err error) {
 	if at.site != "" {
 		fields = append(fields, zap.String("site", at.site))
 	}
-	if at.server != "" {
-		fields = append(fields, zap.String("server", at.server))
+	if at.upstream != "" {
+		fields = append(fields, zap.String("upstream", at.upstream))
+	}
+	if server := cmp.Or(serverOf(err), at.server); server != "" {
+		fields = append(fields, zap.String("server", server))
 	}
 	if v.hint != "" {
 		fields = append(fields, zap.String("hint", v.hint))
@@ -276,6 +281,17 @@ func (p *Proxy) report(r *http.Request, at origin, v verdict, err error) {
 		fields = append(fields, zap.Int("suppressed", held))
 	}
 	p.logger.Log(v.level, "request failed", fields...)
+}
+
+// serverOf returns the address of the server that an error is about, or "".
+func serverOf(err error) string {
+	if failed, ok := errors.AsType[*upstream.Error](err); ok {
+		return failed.Server
+	}
+	if none, ok := errors.AsType[*upstream.Unavailable](err); ok {
+		return none.Server
+	}
+	return ""
 }
 
 // rescue is deferred around everything that handles a request. A panic becomes
