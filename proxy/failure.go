@@ -40,6 +40,24 @@ type deliveryError struct{ err error }
 func (e *deliveryError) Error() string { return "writing the response: " + e.err.Error() }
 func (e *deliveryError) Unwrap() error { return e.err }
 
+// answerError is a fault of a response that had begun, with whose it was: an
+// upstream may have several servers.
+type answerError struct {
+	server string
+	err    error
+}
+
+func (e *answerError) Error() string { return e.err.Error() }
+func (e *answerError) Unwrap() error { return e.err }
+
+// answeredBy adds to an error the server that a response came from.
+func answeredBy(res *http.Response, err error) error {
+	if res.Request == nil || res.Request.URL == nil {
+		return err
+	}
+	return &answerError{res.Request.URL.Scheme + "://" + res.Request.URL.Host, err}
+}
+
 const panicLabel = "panic"
 
 // panicked is what a handler threw.
@@ -268,7 +286,7 @@ func (p *Proxy) report(r *http.Request, at origin, v verdict, err error) {
 	if at.upstream != "" {
 		fields = append(fields, zap.String("upstream", at.upstream))
 	}
-	if server := cmp.Or(serverOf(err), at.server); server != "" {
+	if server := cmp.Or(at.server, serverOf(err)); server != "" {
 		fields = append(fields, zap.String("server", server))
 	}
 	if v.hint != "" {
@@ -290,6 +308,9 @@ func serverOf(err error) string {
 	}
 	if none, ok := errors.AsType[*upstream.Unavailable](err); ok {
 		return none.Server
+	}
+	if answer, ok := errors.AsType[*answerError](err); ok {
+		return answer.server
 	}
 	return ""
 }

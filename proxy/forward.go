@@ -114,6 +114,7 @@ func checkStatus(res *http.Response, protocol string) error {
 	}
 	if err != nil {
 		_ = res.Body.Close()
+		err = answeredBy(res, err)
 	}
 	return err
 }
@@ -134,7 +135,7 @@ func (f *forward) respond(w http.ResponseWriter, r *http.Request, res *http.Resp
 		if broken := body.failure(); broken != nil {
 			err = fmt.Errorf("%w (%w)", broken, err)
 		}
-		f.proxy.cut(r, f.at, err)
+		f.proxy.cut(r, f.at, answeredBy(res, err))
 	}
 	setTrailers(h, res.Trailer)
 }

@@ -91,6 +91,7 @@ func (x *exchange) attempt(i int) (*http.Response, error) {
 		return nil, err
 	}
 	m.health.succeeded()
+	res.Request = x.req
 	if place != nil {
 		res.Body = leased(res.Body, place)
 	}

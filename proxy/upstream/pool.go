@@ -175,6 +175,7 @@ func jitter(d time.Duration) time.Duration {
 //
 // An error is that of the last server tried, or an [*Unavailable], or the
 // context's. The response's body must be closed: the server is busy until then.
+// The URL of the response's Request names the server.
 func (p *Pool) RoundTrip(req *http.Request) (*http.Response, error) {
 	x := exchange{pool: p, req: req}
 	if req.Body != nil {
