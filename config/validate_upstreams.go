@@ -28,6 +28,9 @@ func (v *validator) upstreams() {
 		if u.Health != nil {
 			v.health(u, path+".health")
 		}
+		if v.src.has(path+".queue") && u.MaxConnections == 0 && !slices.ContainsFunc(u.Servers, func(s Server) bool { return s.MaxConnections > 0 }) {
+			v.warn(path+".queue", path+".queue has no effect: no server has a limit", "add max_connections, or remove it")
+		}
 		if !used[u.Name] && !v.doubts("sites") {
 			v.warn(path, path+" is used by no site", "name it in a site, proxy: "+u.Name+", or remove it")
 		}

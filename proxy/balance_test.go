@@ -143,7 +143,7 @@ func TestKillingServersUnderLoadCostsNoRequest(t *testing.T) {
 				t.Errorf("%d of %d requests failed: %.300s", len(wrong), sent, wrong)
 			}
 			down, back := w.logs.FilterMessage("server is down").Len(), w.logs.FilterMessage("server is back").Len()
-			if down < 1 || down > 8 || back > down {
+			if down < 1 || down > 2*8 || back > down { // a latecomer of an outage may speak up after its end
 				t.Errorf("%d lines of servers going down, %d of coming back", down, back)
 			}
 		})

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"github.com/sallyport/sallyport/proxy/upstream/balance"
@@ -111,23 +110,6 @@ func (m *Member) acquire(ctx context.Context) (*lease, error) {
 	}
 	m.node.Begin()
 	return &lease{member: m}, nil
-}
-
-// lease is one request's place at a member.
-type lease struct {
-	member   *Member
-	released atomic.Bool
-}
-
-// release gives the place back. Only the first call counts.
-func (l *lease) release() {
-	if l == nil || l.released.Swap(true) {
-		return
-	}
-	l.member.node.End()
-	if l.member.slots != nil {
-		l.member.slots.release()
-	}
 }
 
 // check asks the server for its health once and draws the conclusion. It

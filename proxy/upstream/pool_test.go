@@ -10,13 +10,10 @@ import (
 	"net/url"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/sallyport/sallyport/proxy/upstream/balance"
-	"github.com/sallyport/sallyport/proxy/upstream/probe"
 )
 
 // newPool makes a pool of members with these options, and the events that they
@@ -156,187 +153,6 @@ func TestStatusIsRetriedElsewhereIfAskedFor(t *testing.T) {
 	}
 }
 
-// plugged is a pool of one server that answers when told to.
-func plugged(t *testing.T, o MemberOptions) (p *Pool, arrived, release chan struct{}) {
-	arrived, release = make(chan struct{}, 100), make(chan struct{})
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		arrived <- struct{}{}
-		<-release
-		io.WriteString(w, "well")
-	}))
-	t.Cleanup(s.Close)
-	o.Address = s.URL
-	p, _ = newPool(t, PoolOptions{}, o)
-	return p, arrived, release
-}
-
-func TestFullServerQueuesThenRefuses(t *testing.T) {
-	p, arrived, release := plugged(t, MemberOptions{MaxConnections: 1, QueueSize: 1, QueueTimeout: time.Hour})
-	results := make(chan error, 2)
-	ask := func() { _, err := send(t.Context(), p, "GET", nil); results <- err }
-	go ask()
-	<-arrived
-	go ask()
-	queued := func() bool {
-		p.members[0].slots.mu.Lock()
-		defer p.members[0].slots.mu.Unlock()
-		return len(p.members[0].slots.waiting) == 1
-	}
-	for tick := time.Tick(time.Millisecond); !queued(); <-tick {
-	}
-	_, err := send(t.Context(), p, "GET", nil)
-	if full, ok := errors.AsType[*Unavailable](err); !ok || full.Reason != QueueFull {
-		t.Errorf("the third got %v", err)
-	}
-	select {
-	case <-arrived:
-		t.Error("two requests are under way, and one is the limit")
-	default:
-	}
-	close(release)
-	for range 2 {
-		if err := <-results; err != nil {
-			t.Error(err)
-		}
-	}
-	if p.members[0].slots.free != 1 || p.members[0].node.InFlight() != 0 {
-		t.Errorf("%d free, %d in flight when all is done", p.members[0].slots.free, p.members[0].node.InFlight())
-	}
-}
-
-func TestQueueIsInOrderAndTimesOut(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := &slots{free: 1, queue: 3}
-		if reason := s.acquire(t.Context(), time.Second); reason != 0 {
-			t.Fatal(reason)
-		}
-		order := make(chan int, 3)
-		for i := range 3 {
-			go func() {
-				limit := time.Minute
-				if i == 1 {
-					limit = time.Second
-				}
-				if reason := s.acquire(t.Context(), limit); reason == QueueTimeout {
-					order <- -i
-					return
-				}
-				order <- i
-				s.release()
-			}()
-			synctest.Wait()
-		}
-		gone, leave := context.WithCancel(t.Context())
-		leave()
-		if reason := s.acquire(gone, time.Minute); reason != QueueFull {
-			t.Errorf("a fourth waits: %d", reason)
-		}
-		time.Sleep(2 * time.Second)
-		if got := <-order; got != -1 {
-			t.Errorf("%d came first, want 1 to time out", got)
-		}
-		s.release()
-		if a, b := <-order, <-order; a != 0 || b != 2 {
-			t.Errorf("served %d, then %d", a, b)
-		}
-		synctest.Wait()
-		if s.free != 1 || len(s.waiting) != 0 {
-			t.Errorf("%d free, %d waiting at the end", s.free, len(s.waiting))
-		}
-	})
-}
-
-func TestFailuresInTheWindowEjectAndTimeBringsBack(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		o := at("http://a:1")
-		o.MaxFails, o.FailTimeout, o.SlowStart = 3, 10*time.Second, time.Minute
-		p, seen := newPool(t, PoolOptions{}, o, at("http://b:1"))
-		h := &p.members[0].health
-		fail := func() { h.failed(syscall.ECONNRESET) }
-		fail()
-		fail()
-		time.Sleep(11 * time.Second) // out of the window
-		fail()
-		fail()
-		if !h.up() || seen.all() != "" {
-			t.Fatalf("down after two failures in the window; events: %s", seen.all())
-		}
-		fail()
-		if h.up() || seen.all() != "down http://a:1" {
-			t.Fatalf("up after three failures in the window; events: %s", seen.all())
-		}
-		var none balance.Set
-		if c := p.candidates(&none); c.Has(0) || !c.Has(1) {
-			t.Error("the ejected server is a candidate")
-		}
-		time.Sleep(11 * time.Second)
-		if !h.up() {
-			t.Error("still out after fail_timeout")
-		}
-		fail() // one is enough now
-		if h.up() {
-			t.Error("a failure on probation was forgiven")
-		}
-		time.Sleep(11 * time.Second)
-		h.succeeded()
-		if !h.up() || seen.all() != "down http://a:1, up http://a:1" {
-			t.Errorf("events: %s", seen.all())
-		}
-		count := 0
-		for range 1000 {
-			if p.picker.Pick(balance.All(2), balance.NoKey) == 0 {
-				count++
-			}
-		}
-		if count > 10 {
-			t.Errorf("%d of 1000 requests went to a server that has just come back and starts slowly", count)
-		}
-	})
-}
-
-func TestChecksNeedFallAndRise(t *testing.T) {
-	o := at("http://a:1")
-	o.Interval, o.Fall, o.Rise = time.Second, 2, 3
-	p, seen := newPool(t, PoolOptions{}, o)
-	h := &p.members[0].health
-	for i, c := range []struct {
-		good, up bool
-	}{{true, true}, {false, true}, {true, true}, {false, true}, {false, false}, {true, false}, {true, false}, {false, false}, {true, false}, {true, false}, {true, true}} {
-		err := error(&probe.BadAnswer{Text: "sick"})
-		if c.good {
-			err = nil
-		}
-		h.checked(err)
-		if h.up() != c.up {
-			t.Errorf("after check %d: up is %t", i, h.up())
-		}
-	}
-	if seen.all() != "down http://a:1, up http://a:1" {
-		t.Errorf("events: %s", seen.all())
-	}
-	fresh, _ := newPool(t, PoolOptions{}, o)
-	fresh.members[0].health.checked(syscall.ECONNREFUSED)
-	if fresh.members[0].health.up() {
-		t.Error("a server that was never well is up after a bad check")
-	}
-}
-
-func TestNoHealthyServerIs503UnlessAllAreGone(t *testing.T) {
-	o := at(absent(t))
-	o.Interval, o.Fall, o.Rise = time.Hour, 1, 1
-	p, _ := newPool(t, PoolOptions{Name: "api"}, o)
-	p.members[0].health.checked(&probe.BadAnswer{Text: "sick"})
-	_, err := send(t.Context(), p, "GET", nil)
-	if none, ok := errors.AsType[*Unavailable](err); !ok || none.Reason != NoServer || !strings.Contains(err.Error(), "upstream api: no server is healthy: sick") {
-		t.Errorf("got %v", err)
-	}
-	p.members[0].check(t.Context())
-	_, err = send(t.Context(), p, "GET", nil)
-	if refused, ok := errors.AsType[*Error](err); !ok || !refused.Refused() {
-		t.Errorf("got %v", err)
-	}
-}
-
 func TestManyHeldRequestsShareOneLookAndLeaveWithTheirContext(t *testing.T) {
 	p, _ := newPool(t, PoolOptions{Hold: time.Hour}, at(absent(t)))
 	ctx, cancel := context.WithCancel(t.Context())
@@ -384,33 +200,6 @@ func TestChoosingAllocatesNothing(t *testing.T) {
 		x := exchange{pool: p, req: req}
 		if n := testing.AllocsPerRun(100, func() { _, _ = x.choose() }); n != 0 {
 			t.Errorf("%+v: %v allocations", o, n)
-		}
-	}
-}
-
-func TestClientsAreToldApartByAddressAndIPv6ByNetwork(t *testing.T) {
-	same := [][2]string{{"192.0.2.1:1", "192.0.2.1:2"}, {"192.0.2.1", "[::ffff:192.0.2.1]:9"}, {"[2001:db8::1]:1", "[2001:db8::ffff:2]:2"}}
-	for _, pair := range same {
-		if clientKey(pair[0]) != clientKey(pair[1]) {
-			t.Errorf("%s and %s have different keys", pair[0], pair[1])
-		}
-	}
-	for _, pair := range [][2]string{{"192.0.2.1:1", "192.0.2.2:1"}, {"[2001:db8:0:1::1]:1", "[2001:db8:0:2::1]:1"}} {
-		if clientKey(pair[0]) == clientKey(pair[1]) {
-			t.Errorf("%s and %s have one key", pair[0], pair[1])
-		}
-	}
-	if clientKey("@") != balance.NoKey {
-		t.Error("a client on a unix socket has a key")
-	}
-}
-
-func TestCookieIsFoundInAnyForm(t *testing.T) {
-	for line, want := range map[string]string{
-		"id=1": "1", "a=b; id=2": "2", "a=b;id=3 ; c=d": "3", `id="4"`: "4", "xid=5": "", "id": "", "idx=6; id=7": "7", "": "", "; ;id=8": "8",
-	} {
-		if got := cookie(http.Header{"Cookie": {line}}, "id"); got != want {
-			t.Errorf("%q: %q, want %q", line, got, want)
 		}
 	}
 }

@@ -2,8 +2,11 @@ package upstream
 
 import (
 	"context"
+	"errors"
+	"io"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -76,4 +79,63 @@ func (s *slots) room() (now, later bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.free > 0, s.free > 0 || len(s.waiting) < s.queue
+}
+
+// lease is one request's place at a member.
+type lease struct {
+	member   *Member
+	released atomic.Bool
+}
+
+// release gives the place back. Only the first call counts.
+func (l *lease) release() {
+	if l == nil || l.released.Swap(true) {
+		return
+	}
+	l.member.node.End()
+	if l.member.slots != nil {
+		l.member.slots.release()
+	}
+}
+
+// leased ties a place at a server to a response's body: it is given back when
+// the body is closed. What the body can do besides reading is kept.
+func leased(body io.ReadCloser, l *lease) io.ReadCloser {
+	b := leasedBody{body, l}
+	switch with := body.(type) {
+	case io.ReadWriteCloser: // an upgraded connection
+		return leasedConn{b, with}
+	case io.WriterTo:
+		return leasedWriterTo{b, with}
+	}
+	return b
+}
+
+type leasedBody struct {
+	io.ReadCloser
+	lease *lease
+}
+
+func (b leasedBody) Close() error {
+	defer b.lease.release()
+	return b.ReadCloser.Close()
+}
+
+type leasedWriterTo struct {
+	leasedBody
+	io.WriterTo
+}
+
+type leasedConn struct {
+	leasedBody
+	io.Writer
+}
+
+// CloseWrite ends the sending direction, where the connection can.
+func (c leasedConn) CloseWrite() error {
+	half, ok := c.ReadCloser.(interface{ CloseWrite() error })
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	return half.CloseWrite()
 }
