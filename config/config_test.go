@@ -55,7 +55,8 @@ func TestShortFormGetsEveryDefault(t *testing.T) {
 			ResponseHeaderBytes: 256 << 10, UpstreamIdleTimeout: time.Minute, UpstreamIdleConnections: 64,
 			HTTP2Streams: 128, ShutdownTimeout: 30 * time.Second,
 		},
-		Log: config.Log{Level: "info", Format: "console"},
+		Log:     config.Log{Level: "info", Format: "console"},
+		Runtime: config.Runtime{GCPercent: 800},
 	}
 	got, wanted := mustJSON(t, cfg), mustJSON(t, want)
 	if got != wanted {

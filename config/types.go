@@ -47,6 +47,10 @@ type Config struct {
 	// What is logged and how.
 	Log Log `yaml:"log"`
 
+	// How much memory the program may use, and how it trades memory for
+	// processor time.
+	Runtime Runtime `yaml:"runtime"`
+
 	// The local control socket, used by `sallyport healthcheck`.
 	Admin Admin `yaml:"admin"`
 
@@ -258,6 +262,19 @@ type Log struct {
 
 	// `console` for people, `json` for machines.
 	Format string `yaml:"format" default:"console" enum:"console,json"`
+}
+
+// Runtime tunes the Go runtime, whose variables (GOGC, GOMEMLIMIT) cannot reach
+// the program.
+type Runtime struct {
+	// Memory that the program tries not to exceed: a soft limit, near which
+	// garbage is collected more often. 0 is nine tenths of what the control
+	// group (container, systemd unit) or else the machine has.
+	MemoryLimit Size `yaml:"memory_limit" default:"0"`
+
+	// By how many percent of what is in use the heap may grow before garbage is
+	// collected. More costs memory and saves processor time.
+	GCPercent int `yaml:"gc_percent" default:"800" min:"50"`
 }
 
 // Admin is the local control socket.

@@ -54,6 +54,7 @@ func (m *Manager) begin(name string, failures int) (job, bool) {
 		return job{}, false
 	}
 	r.next = time.Time{}
+	m.scheduler.takenIn(name) // Renew holds m.mu too, so its wish is in r.force by now
 	return job{
 		name: name, entry: r.entry, slot: r.slot, engine: r.engine, authority: r.authority,
 		force: r.force, ordered: r.ordered, adviceAt: r.adviceAt,

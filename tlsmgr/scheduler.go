@@ -35,6 +35,7 @@ type task struct {
 	cancel  context.CancelFunc // of the running attempt
 	removed bool               // forget the task when the running attempt has ended
 	again   trigger            // what happens when the running attempt has ended
+	asked   bool               // by ask, since the running attempt took in what there is to do
 }
 
 // trigger says whether a running attempt is followed by another at once.
@@ -74,7 +75,8 @@ func (s *scheduler) submit(name string) {
 	signal(s.wake)
 }
 
-// ask makes an attempt for name due now; if one is running, another follows it.
+// ask makes an attempt for name due now; if one is running, another follows it,
+// unless that one takes in what this is about.
 func (s *scheduler) ask(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -82,11 +84,21 @@ func (s *scheduler) ask(name string) {
 	switch {
 	case t == nil || t.removed:
 	case t.running:
-		t.again = triggerAlways
+		t.asked = true
 	default:
 		t.due = time.Now()
 	}
 	signal(s.wake)
+}
+
+// takenIn says that the running attempt has read what there is to do for its
+// name: what was asked for before that needs no attempt of its own.
+func (s *scheduler) takenIn(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t := s.tasks[name]; t != nil {
+		t.asked = false
+	}
 }
 
 // resubmit makes the next attempt of each of the names due now if its last one
@@ -178,7 +190,7 @@ func (s *scheduler) start(ctx context.Context, attempts *sync.WaitGroup) (next t
 // launch starts an attempt. The caller holds s.mu.
 func (s *scheduler) launch(ctx context.Context, name string, t *task, attempts *sync.WaitGroup) {
 	ctx, cancel := context.WithCancel(ctx)
-	t.running, t.cancel, t.again = true, cancel, triggerNone
+	t.running, t.cancel, t.again, t.asked = true, cancel, triggerNone, false
 	failures := t.failures
 	attempts.Go(func() {
 		next, failed := s.attempt(ctx, name, failures)
@@ -192,7 +204,7 @@ func (s *scheduler) finish(name string, t *task, next time.Time, failed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t.running, t.cancel = false, nil
-	again := t.again == triggerAlways || failed && t.again == triggerFailure
+	again := t.again == triggerAlways || t.asked || failed && t.again == triggerFailure
 	switch {
 	case t.removed:
 		delete(s.tasks, name)

@@ -205,3 +205,37 @@ func TestSchedulerWaitsForItsAttemptsAtTheEnd(t *testing.T) {
 		}
 	})
 }
+
+func TestAskIsFollowedByAnAttemptThatHasNotTakenItIn(t *testing.T) {
+	for _, test := range []struct {
+		name      string
+		askBefore bool // the running attempt reads what there is to do
+		want      int
+	}{
+		{"asked before it was read", true, 1},
+		{"asked after it was read", false, 2},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var s *scheduler
+				attempts := 0
+				s = newScheduler(1, func(context.Context, string, int) (time.Time, bool) {
+					if attempts++; attempts == 1 && test.askBefore {
+						s.ask("a")
+					}
+					s.takenIn("a")
+					if attempts == 1 && !test.askBefore {
+						s.ask("a")
+					}
+					return time.Now().Add(time.Hour), false
+				})
+				s.submit("a")
+				defer startScheduler(s)()
+				pass(time.Minute)
+				if attempts != test.want {
+					t.Errorf("%d attempts, want %d", attempts, test.want)
+				}
+			})
+		})
+	}
+}

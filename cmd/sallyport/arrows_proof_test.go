@@ -171,9 +171,12 @@ func open() *int { return nil }
 		"config/a_test.go":                  "package config\nimport \"testing\"\nfunc FuzzParse(f *testing.F) { f.Fuzz(func(*testing.T, string) {}) }\n",
 		"config/testdata/fuzz/FuzzOther/01": "",
 	}},
-	{rule: "tests do not sleep", want: "proxy/a_test.go:3 proxy/a_test.go:4 proxy/b_test.go:4", files: map[string]string{
+	{rule: "tests do not sleep", want: "proxy/a_test.go:3 proxy/a_test.go:4 proxy/b_test.go:4 proxy/c_test.go:4", files: map[string]string{
 		"proxy/a_test.go": "package proxy\nimport \"time\"\nfunc wait() { time.Sleep(1) }\nvar pause = time.Sleep\n",
 		"proxy/b_test.go": "package proxy\nimport \"time\"\nimport \"testing/synctest\"\nfunc wait() { time.Sleep(1); synctest.Test(nil, func() { synctest.Wait() }) }\n",
+		// One test opens a bubble, the other does not.
+		"proxy/c_test.go": "package proxy\nimport \"time\"\nimport \"testing/synctest\"\nfunc wait() { time.Sleep(1) }\n" +
+			"func bubble() { synctest.Test(nil, nil) }\nfunc TestA() { bubble() }\nfunc TestB() { wait() }\n",
 	}},
 }
 
@@ -194,9 +197,11 @@ func FuzzyHelper() {}
 `,
 	"config/testdata/fuzz/FuzzStored/01": "",
 	"proxy/doc.go":                       "// Package proxy.\npackage proxy\n",
-	"proxy/build.go":                     "package proxy\nimport _ \"$M/config\"\nimport _ \"$M/proxy/upstream\"\n",
-	"proxy/build_test.go":                "package proxy\nimport _ \"$M/config\"\n",
-	"proxy/upstream/doc.go":              "// Package upstream.\npackage upstream\nimport \"net/http\"\nimport _ \"$M/config/secret\"\nfunc f() any { return &http.Transport{} }\n",
+	"proxy/time_test.go": "package proxy\nimport \"time\"\nimport \"testing/synctest\"\nfunc wait() { time.Sleep(1) }\n" +
+		"func bubble() { synctest.Test(nil, nil) }\nfunc TestA() { bubble() }\nfunc TestB() { synctest.Test(nil, nil) }\n",
+	"proxy/build.go":        "package proxy\nimport _ \"$M/config\"\nimport _ \"$M/proxy/upstream\"\n",
+	"proxy/build_test.go":   "package proxy\nimport _ \"$M/config\"\n",
+	"proxy/upstream/doc.go": "// Package upstream.\npackage upstream\nimport \"net/http\"\nimport _ \"$M/config/secret\"\nfunc f() any { return &http.Transport{} }\n",
 	"proxy/values.go": `package proxy
 import "errors"
 import "io"

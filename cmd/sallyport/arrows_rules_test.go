@@ -103,9 +103,9 @@ func checkCertificateLibraries(h *house) (breaches []string) {
 }
 
 // engineRooms may know which HTTP server or client there is: the two engines,
-// the control socket, the client and the stand-in of the Cloudflare API, and
-// the sandbox.
-var engineRooms = []string{"proxy/upstream", "proxy/listen", "proxy/admin", "tlsmgr/cloudflare", "tlsmgr/acmetest", "cmd/sandbox"}
+// the control socket, the client and the stand-in of the Cloudflare API, the
+// sandbox, and the bench.
+var engineRooms = []string{"proxy/upstream", "proxy/listen", "proxy/admin", "proxy/bench", "tlsmgr/cloudflare", "tlsmgr/acmetest", "cmd/sandbox"}
 
 func checkEngines(h *house) (breaches []string) {
 	for source := range h.sources {
@@ -300,10 +300,11 @@ func (s *houseSource) parameterOf(f *ast.FuncDecl, pkg, name string) string {
 }
 
 // checkSleep lets tests sleep in a bubble of testing/synctest, where time is not
-// real: that is how it passes there.
+// real: that is how it passes there. In a file whose every test opens a bubble,
+// by itself or by a function of the file, all code may sleep.
 func checkSleep(h *house) (breaches []string) {
 	for source := range h.sources {
-		if !source.test() {
+		if !source.test() || source.allInBubbles() {
 			continue
 		}
 		ast.Inspect(source.tree, func(node ast.Node) bool {
@@ -323,6 +324,44 @@ func checkSleep(h *house) (breaches []string) {
 		})
 	}
 	return breaches
+}
+
+// allInBubbles reports whether a file has tests and each opens a bubble.
+func (s *houseSource) allInBubbles() bool {
+	openers := map[string]bool{} // functions that call synctest.Test
+	var tests []*ast.FuncDecl
+	for _, declaration := range s.tree.Decls {
+		f, ok := declaration.(*ast.FuncDecl)
+		if !ok || f.Body == nil || f.Recv != nil {
+			continue
+		}
+		if s.calls(f, func(called ast.Expr) bool { return s.isMention(called, "testing/synctest", "Test") }) {
+			openers[f.Name.Name] = true
+		}
+		if strings.HasPrefix(f.Name.Name, "Test") {
+			tests = append(tests, f)
+		}
+	}
+	for _, test := range tests {
+		if !openers[test.Name.Name] && !s.calls(test, func(called ast.Expr) bool {
+			ident, ok := called.(*ast.Ident)
+			return ok && openers[ident.Name]
+		}) {
+			return false
+		}
+	}
+	return len(tests) > 0
+}
+
+// calls reports whether a function's body has a call of what matches.
+func (s *houseSource) calls(f *ast.FuncDecl, matches func(called ast.Expr) bool) (found bool) {
+	ast.Inspect(f.Body, func(node ast.Node) bool {
+		if call, ok := node.(*ast.CallExpr); ok && matches(call.Fun) {
+			found = true
+		}
+		return !found
+	})
+	return found
 }
 
 // needsBubble reports whether a function itself calls synctest.Wait, which

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 	"slices"
 	"syscall"
@@ -24,7 +25,7 @@ func (c *control) run(ctx context.Context, signals <-chan os.Signal, ready func(
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	done := make(chan error, 1)
-	go func() { done <- c.edge.run(ctx) }() // waited for below, on every path
+	go func() { done <- c.edge.run(ctx) }() // waited for below, unless we are told not to
 
 	c.logger.Info("serving",
 		zap.Stringers("https", c.edge.addresses()),
@@ -33,7 +34,7 @@ func (c *control) run(ctx context.Context, signals <-chan os.Signal, ready func(
 	if ready != nil {
 		ready(c.edge)
 	}
-	stopping := false
+	urgency := serving
 	for {
 		select {
 		case err := <-done:
@@ -46,18 +47,40 @@ func (c *control) run(ctx context.Context, signals <-chan os.Signal, ready func(
 				c.reload()
 				continue
 			}
-			graceful := received == syscall.SIGQUIT && !stopping
-			c.logger.Info("stopping", zap.Stringer("signal", received), zap.Bool("graceful", graceful))
-			if !stopping {
-				c.notify("STOPPING=1")
-			}
-			stopping = true
+			urgency = urgency.after(received)
+			c.logger.Info("stopping", zap.Stringer("signal", received), zap.Bool("graceful", urgency == finishing))
+			c.notify("STOPPING=1")
 			stop()
-			if !graceful {
+			switch urgency {
+			case cutting:
 				c.edge.listeners.Close()
+			case leaving:
+				return errLeft
 			}
 		}
 	}
+}
+
+// level is how urgent a stop is. Each further signal makes it more so.
+type level int
+
+const (
+	serving   level = iota
+	finishing       // requests in flight finish, within limits.shutdown_timeout
+	cutting         // connections are cut; challenge records are still removed from DNS
+	leaving         // nothing is waited for
+)
+
+// errLeft ends a process that was told to stop and then not to wait.
+var errLeft = errors.New("stopped without waiting for anything; records that are left in DNS are removed at the next start")
+
+// after returns the level that a signal leads to.
+func (l level) after(received os.Signal) level {
+	wanted := cutting
+	if received == syscall.SIGQUIT {
+		wanted = finishing
+	}
+	return min(max(l+1, wanted), leaving)
 }
 
 // reload reads the configuration again. Whatever is wrong with the new one,
@@ -77,6 +100,7 @@ func (c *control) reload() {
 			zap.Error(err), zap.String("hint", hintOf(err)))
 		return
 	}
+	tuneMemory(cfg.Runtime, c.logger)
 	c.logger.Info("configuration reloaded", zap.Int("sites", len(cfg.Sites)))
 }
 

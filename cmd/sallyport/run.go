@@ -20,7 +20,7 @@ func newRunCommand(sealed sealing) *cobra.Command {
 		Short: "Serve until told to stop",
 		Long: "Serve what the configuration says. Logs go to standard error.\n\n" +
 			"Signals, as nginx's: HUP reloads the configuration, QUIT finishes what is in\n" +
-			"flight and stops, TERM and INT stop at once. A second signal cuts a graceful stop short.",
+			"flight and stops, TERM and INT cut connections and stop. Each further signal makes it more urgent.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			load := func() (*config.Config, config.Problems) { return config.Load(path) }
@@ -63,6 +63,7 @@ func serve(ctx context.Context, options serveOptions) error {
 	defer zap.RedirectStdLog(logger.Named("library"))()
 	logger.Info("starting", zap.String("version", version()), zap.Int("pid", os.Getpid()))
 	options.sealed.log(logger)
+	tuneMemory(cfg.Runtime, logger)
 	logProblems(logger, problems)
 
 	signals := make(chan os.Signal, 4)

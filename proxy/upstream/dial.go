@@ -6,12 +6,16 @@ import (
 	"net"
 )
 
-// dial connects to the server, whatever address the engine derived from the
-// URL.
-func (s *Server) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+// dial connects to the server.
+func (s *Server) dial(ctx context.Context) (net.Conn, error) {
 	ctx, cancel := s.connectContext(ctx)
 	defer cancel()
 	return s.connect(ctx)
+}
+
+// dialHTTP1 connects to a TLS server for HTTP/1.1 alone.
+func (s *Server) dialHTTP1(ctx context.Context) (net.Conn, error) {
+	return s.dialTLS(ctx, s.onlyHTTP1)
 }
 
 // dialTLS connects and shakes hands under one limit.

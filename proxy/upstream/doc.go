@@ -2,9 +2,10 @@
 // only room that knows which engine speaks to them; above it everything is an
 // [http.RoundTripper].
 //
-// For now the engine is net/http's Transport, called so that nothing about it
-// depends on the environment: no proxy variables, no default roots, no
-// compression of its own.
+// HTTP/1.1 to plain servers and unix sockets, and all upgraded connections, go
+// through our own engine in the room h1. HTTP/2, with TLS or without, is
+// net/http's Transport, called so that nothing about it depends on the
+// environment: no proxy variables, no default roots, no compression of its own.
 //
 // A [Server] is the connections to one address. A [Member] is a server within
 // an upstream, with its queue and its health. A [Pool] is the upstream: it

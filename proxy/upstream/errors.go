@@ -8,6 +8,8 @@ import (
 	"net/textproto"
 	"strings"
 	"syscall"
+
+	"github.com/sallyport/sallyport/proxy/upstream/h1"
 )
 
 // Stage says how far an exchange with a server had come when it failed.
@@ -75,6 +77,9 @@ func (s *Server) wrap(err error) error {
 // malformed recognises what net/http's Transport says about an answer that it
 // cannot read. Most of these errors have no exported type, hence the text.
 func malformed(err error) bool {
+	if _, ok := errors.AsType[*h1.ProtocolError](err); ok {
+		return true
+	}
 	if _, ok := errors.AsType[textproto.ProtocolError](err); ok {
 		return true
 	}

@@ -217,12 +217,14 @@ func (x *exchange) renew() {
 }
 
 // clone copies a request with a URL of its own, which [Server.RoundTrip]
-// writes to, and a body. Everything else is only read.
+// writes to, and a body. Everything else is only read. There is no GetBody: an
+// engine that read a body before it had a connection would use up what a
+// request that is held, or goes elsewhere, still needs.
 func clone(req *http.Request, body io.ReadCloser) *http.Request {
 	next := *req
 	next.URL = new(url.URL)
 	*next.URL = *req.URL
-	next.Body = body
+	next.Body, next.GetBody = body, nil
 	return &next
 }
 

@@ -133,7 +133,7 @@ func (m *Member) answers(ctx context.Context) bool {
 	if m.options.Interval > 0 {
 		return m.check(ctx)
 	}
-	conn, err := m.server.dial(ctx, "", "")
+	conn, err := m.server.dial(ctx)
 	if err != nil {
 		return false
 	}

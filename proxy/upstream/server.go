@@ -1,11 +1,9 @@
 package upstream
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"net"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -32,23 +30,18 @@ type Options struct {
 	// from the end of the request. Zero is no limit.
 	ResponseHeaderTimeout time.Duration
 
-	// ResponseHeaderBytes bounds the head of a response. Zero is net/http's
-	// default of 10 MiB.
+	// ResponseHeaderBytes bounds the head of a response. Zero is 64 KiB over
+	// HTTP/1.1 to a plain server, else net/http's default of 10 MiB.
 	ResponseHeaderBytes int64
 
 	// IdleTimeout bounds how long an unused connection is kept. Zero is no
 	// limit.
 	IdleTimeout time.Duration
 
-	// IdleConnections is how many unused connections are kept. Zero is
-	// net/http's default of 2; negative keeps none.
+	// IdleConnections is how many unused connections are kept. Zero is the
+	// engine's default; negative keeps none.
 	IdleConnections int
 }
-
-// expectTimeout is how long a request with Expect: 100-continue waits for the
-// server's word before its body is sent regardless (RFC 9110 section 10.1.1:
-// not indefinitely).
-const expectTimeout = time.Second
 
 // Server sends requests to one server. It is safe for concurrent use.
 type Server struct {
@@ -57,11 +50,12 @@ type Server struct {
 	scheme    string // of the URL that the engine sees
 	authority string // likewise
 
-	main *http.Transport
+	main engine
 	// upgrades speaks only HTTP/1.1, for requests that leave HTTP: HTTP/2 has
 	// no Upgrade header (RFC 9113 section 8.2.2). It is main itself unless the
 	// server may choose HTTP/2.
-	upgrades *http.Transport
+	upgrades  engine
+	onlyHTTP1 *tls.Config // of upgrades to a TLS server
 
 	closed atomic.Bool
 }
@@ -79,53 +73,18 @@ func New(o Options) (*Server, error) {
 	if a.network == "unix" {
 		s.authority = "localhost" // only a key of the engine's pool; the client's Host is what is sent
 	}
-	var protocols http.Protocols
-	protocols.SetHTTP1(!a.h2c)
-	protocols.SetUnencryptedHTTP2(a.h2c)
-	if a.tls {
+	switch {
+	case a.h2c:
+		s.main, s.upgrades = s.overHTTP2(), s.overHTTP1(s.dial)
+	case a.tls:
 		s.scheme = "https"
-		protocols.SetHTTP2(true)
-	}
-	s.main = s.transport(protocols)
-	s.upgrades = s.main
-	if a.tls || a.h2c {
-		var only1 http.Protocols
-		only1.SetHTTP1(true)
-		s.upgrades = s.transport(only1)
+		s.onlyHTTP1 = s.tlsConfig("http/1.1")
+		s.main, s.upgrades = s.overTLS(), s.overHTTP1(s.dialHTTP1)
+	default:
+		s.main = s.overHTTP1(s.dial)
+		s.upgrades = s.main
 	}
 	return s, nil
-}
-
-// transport makes an engine. Every default that asks the environment or
-// rewrites messages is overridden.
-func (s *Server) transport(protocols http.Protocols) *http.Transport {
-	t := &http.Transport{
-		Proxy:                  nil,
-		DialContext:            s.dial,
-		DisableCompression:     true,
-		ResponseHeaderTimeout:  s.options.ResponseHeaderTimeout,
-		ExpectContinueTimeout:  expectTimeout,
-		IdleConnTimeout:        s.options.IdleTimeout,
-		MaxIdleConnsPerHost:    s.options.IdleConnections,
-		MaxResponseHeaderBytes: s.options.ResponseHeaderBytes,
-		Protocols:              &protocols,
-	}
-	if s.address.tls {
-		t.ForceAttemptHTTP2 = protocols.HTTP2()
-		config := &tls.Config{
-			RootCAs:            s.options.Roots,
-			ServerName:         s.address.host,
-			MinVersion:         tls.VersionTLS12,
-			ClientSessionCache: tls.NewLRUClientSessionCache(16),
-			NextProtos:         []string{"http/1.1"},
-		}
-		if protocols.HTTP2() {
-			config.NextProtos = []string{"h2", "http/1.1"}
-		}
-		t.TLSClientConfig = config
-		t.DialTLSContext = func(ctx context.Context, _, _ string) (net.Conn, error) { return s.dialTLS(ctx, config) }
-	}
-	return t
 }
 
 // Address returns the address as configured.
@@ -163,9 +122,13 @@ func (s *Server) RoundTrip(req *http.Request) (*http.Response, error) {
 // routed just before a reload is not lost.
 func (s *Server) Close() {
 	s.closed.Store(true)
-	s.main.CloseIdleConnections()
-	s.upgrades.CloseIdleConnections()
+	s.main.Close()
+	s.upgrades.Close()
 }
 
 // Reopen takes a Close back: connections are kept again.
-func (s *Server) Reopen() { s.closed.Store(false) }
+func (s *Server) Reopen() {
+	s.closed.Store(false)
+	s.main.Reopen()
+	s.upgrades.Reopen()
+}
