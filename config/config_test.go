@@ -148,7 +148,7 @@ func TestExampleOfTheReferenceHasNoProblem(t *testing.T) {
 	for _, site := range cfg.Sites {
 		order = append(order, site.Name)
 	}
-	if got := strings.Join(order, " "); got != "app.example.com example.com *.apps.example.org old.example.com wiki.internal app.localhost" {
+	if got := strings.Join(order, " "); got != "app.example.com example.com *.apps.example.org old.example.com wiki.internal app.localhost api.example.com" {
 		t.Errorf("sites are not in the order of the file: %s", got)
 	}
 	if cfg.SocketPath() != "" {

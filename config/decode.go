@@ -76,6 +76,8 @@ var (
 	addressesType = reflect.TypeFor[Addresses]()
 	sitesType     = reflect.TypeFor[[]Site]()
 	tlsType       = reflect.TypeFor[TLS]()
+	upstreamsType = reflect.TypeFor[[]Upstream]()
+	serverType    = reflect.TypeFor[Server]()
 	siteType      = reflect.TypeFor[Site]()
 )
 
@@ -101,6 +103,21 @@ func (d *decoder) value(n ast.Node, v reflect.Value, s slot) {
 	case sitesType:
 		d.sites(n, v, s)
 		return
+	case upstreamsType:
+		d.upstreams(n, v, s)
+		return
+	case serverType:
+		if text, at, ok := torn(n); ok {
+			d.fill(v)
+			d.src.mark(s.path, at)
+			v.FieldByName("URL").SetString(text)
+			return
+		}
+		if _, scalar := scalarText(n); scalar {
+			d.fill(v)
+			v = v.FieldByName("URL")
+			s.field = fieldsOf(serverType)[0]
+		}
 	case tlsType:
 		if _, scalar := scalarText(n); scalar {
 			v = v.FieldByName("Issuer")

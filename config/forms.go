@@ -89,6 +89,77 @@ func (d *decoder) sites(n ast.Node, v reflect.Value, s slot) {
 	v.Set(reflect.ValueOf(sites))
 }
 
+// upstreams decodes the mapping of names to upstreams, in the order of the
+// file.
+func (d *decoder) upstreams(n ast.Node, v reflect.Value, s slot) {
+	d.src.mark(s.path, s.at)
+	list, ok := entries(n)
+	if !ok {
+		d.wrong(n, s, "wants names and the servers of each", "write NAME: {servers: [http://HOST:PORT]}")
+		return
+	}
+	first := make(map[string]span)
+	var upstreams []Upstream
+	for _, entry := range list {
+		name, at, ok := d.key(entry, s)
+		if !ok {
+			continue
+		}
+		shown := name
+		if !printable(name) || d.src.hides(at) {
+			shown = "…"
+		}
+		path := "upstreams[" + shown + "]"
+		if before, twice := first[name]; twice {
+			d.fail(at, path, path+" is written twice", fmt.Sprintf("the first is on line %d; keep one", before.line))
+			continue
+		}
+		first[name] = at
+		u := Upstream{Name: name}
+		d.src.mark(path, at)
+		d.src.written["upstreams["+name+"]"] = path
+		_, isList := entry.Value.(*ast.SequenceNode)
+		_, isText := scalarText(entry.Value)
+		if isList || isText { // what one would like to write, but then nothing could be added
+			d.fail(at, path, path+" wants keys and values", "write "+shown+": {servers: [http://HOST:PORT]}")
+			continue
+		}
+		d.value(entry.Value, reflect.ValueOf(&u).Elem(), slot{path: path, at: at})
+		if wrong := upstreamName(name); wrong != nil {
+			d.fail(at, path, path+" "+wrong.message, d.hintFor(shown, name, wrong))
+			continue
+		}
+		upstreams = append(upstreams, u)
+	}
+	v.Set(reflect.ValueOf(upstreams))
+}
+
+// torn puts an address together again which the YAML parser took for a key and
+// its value: http://a:80 in {servers: [http://a:80]}, though no blank follows
+// the colon.
+func torn(n ast.Node) (text string, at span, ok bool) {
+	list, isMapping := entries(n)
+	if !isMapping || len(list) != 1 {
+		return "", span{}, false
+	}
+	key, plain := keyText(list[0].Key)
+	port, scalar := scalarText(list[0].Value)
+	at, end := spanOf(firstToken(list[0].Key)), spanOf(list[0].Value.GetToken())
+	if !plain || !scalar || !strings.Contains(key, "://") || end.line != at.line || end.column != at.column+len(key)+1 {
+		return "", span{}, false
+	}
+	at.width = len(key) + 1 + len(port)
+	return key + ":" + port, at, true
+}
+
+// hintFor returns the hint of a fault, unless it could show a secret.
+func (d *decoder) hintFor(shown, text string, wrong *fault) string {
+	if shown != text {
+		return ""
+	}
+	return wrong.hint
+}
+
 // site decodes one site: the address of a server, or keys and values.
 func (d *decoder) site(n ast.Node, v reflect.Value, s slot) {
 	if _, null := n.(*ast.NullNode); null {

@@ -32,6 +32,10 @@ type Config struct {
 	// is never asked for a token.
 	Cloudflare []Credential `yaml:"cloudflare"`
 
+	// Groups of servers, by name: a site's `proxy` may say the name instead of
+	// an address. A name is made of letters, digits, `-`, `_` and `.`.
+	Upstreams []Upstream `yaml:"upstreams"`
+
 	// Host names and what each serves: `name: server` or `name: {…}`. A name
 	// is exact (`app.example.com`) or stands for one label
 	// (`"*.example.com"`, in quotes).
@@ -178,8 +182,9 @@ type Site struct {
 	// More names for the same site.
 	Aliases []string `yaml:"aliases"`
 
-	// Server that requests go to: `http://host:port`, `https://host`,
-	// `h2c://host:port` or `unix:/path`.
+	// Where requests go: the name of an upstream, or the address of a server
+	// (`http://host:port`, `https://host`, `h2c://host:port` or `unix:/path`),
+	// which is an upstream of one server with the defaults of `upstreams`.
 	Proxy string `yaml:"proxy"`
 
 	// Where the certificate comes from: `acme`, `internal`, or

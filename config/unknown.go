@@ -33,6 +33,22 @@ func habit(t reflect.Type, key string) string {
 		case "zone":
 			return "write zones: [NAME]"
 		}
+	case reflect.TypeFor[Upstream]():
+		switch key {
+		case "server", "backends", "targets", "hosts":
+			return "write servers: [http://HOST:PORT]"
+		case "policy", "lb_policy", "strategy", "algorithm", "load_balancer":
+			return "write balance"
+		case "health_check", "healthcheck", "check":
+			return "write health: {path: /healthz}"
+		}
+	case serverType:
+		switch key {
+		case "address", "host", "server":
+			return "write url: http://HOST:PORT"
+		case "max_conns", "maxconn":
+			return "write max_connections"
+		}
 	case siteType:
 		switch key {
 		case "proxy_pass", "reverse_proxy", "upstream", "server", "backend":
@@ -107,7 +123,9 @@ func placesOf(key string) []string {
 			switch t.Field(f.index).Type {
 			case sitesType:
 				next = "sites[NAME]"
-			case reflect.TypeFor[[]Credential]():
+			case upstreamsType:
+				next = "upstreams[NAME]"
+			case reflect.TypeFor[[]Credential](), reflect.TypeFor[[]Server]():
 				next += "[]"
 			}
 			walk(t.Field(f.index).Type, next)

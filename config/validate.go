@@ -25,6 +25,7 @@ func validate(cfg *Config, doubtful map[string]bool) Problems {
 	v := &validator{cfg: cfg, src: cfg.source, doubtful: doubtful}
 	v.listen()
 	v.cloudflare()
+	v.upstreams()
 	v.sites()
 	v.acme()
 	v.admin()

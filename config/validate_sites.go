@@ -23,6 +23,13 @@ func (v *validator) sites() {
 	for i := range sites {
 		v.aliases(&sites[i], owners)
 	}
+	for _, u := range v.cfg.Upstreams {
+		for i, server := range u.Servers {
+			if server.URL != "" && serverFault(server.URL) == nil {
+				v.circles(fmt.Sprintf("upstreams[%s].servers[%d]", u.Name, i), server.URL, owners)
+			}
+		}
+	}
 	for _, site := range sites {
 		v.server(site, owners)
 		v.tls(site)
@@ -61,11 +68,18 @@ func (v *validator) server(site Site, owners map[string]string) {
 		}
 		return
 	}
-	if v.bad(path, site.Proxy, serverFault(site.Proxy)) || strings.HasPrefix(site.Proxy, "unix:") {
+	if i := slices.IndexFunc(v.cfg.Upstreams, func(u Upstream) bool { return u.Name == site.Proxy }); i >= 0 {
 		return
 	}
-	u, err := url.Parse(site.Proxy)
-	if err != nil {
+	if !v.bad(path, site.Proxy, v.proxyFault(site.Proxy)) {
+		v.circles(path, site.Proxy, owners)
+	}
+}
+
+// circles warns of a server's address that probably is a mistake.
+func (v *validator) circles(path, address string, owners map[string]string) {
+	u, err := url.Parse(address)
+	if err != nil || u.Scheme == "unix" {
 		return
 	}
 	switch {

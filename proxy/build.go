@@ -1,27 +1,33 @@
 package proxy
 
 import (
+	"cmp"
+	"crypto/x509"
 	"fmt"
+	"net/http"
 	"sync"
 	"time"
 
 	"github.com/sallyport/sallyport/config"
 	"github.com/sallyport/sallyport/proxy/upstream"
+	"github.com/sallyport/sallyport/proxy/upstream/balance"
+	"github.com/sallyport/sallyport/proxy/upstream/probe"
 )
 
 // Generation is everything that was built from one configuration. It never
 // changes after Prepare.
 type Generation struct {
-	router *router
-	pools  map[upstream.Options]*pool
-	drain  time.Duration // for upgraded connections of pools that the next generation drops
+	router  *router
+	pools   map[string]*pool // by what a site's proxy says: a name or an address
+	members map[upstream.MemberOptions]*upstream.Member
+	drain   time.Duration // for upgraded connections of pools that the next generation drops
 }
 
-// pool is a server and the upgraded connections to it. Pools live as long as
-// some generation has use for them; their key is the options they were made
-// from.
+// pool is an upstream and the upgraded connections to it. Pools live as long
+// as some generation has use for them, and so do their members: either stays
+// what it is until an option that shapes it changes.
 type pool struct {
-	server  *upstream.Server
+	*upstream.Pool
 	tunnels tunnels
 
 	mu    sync.Mutex
@@ -36,18 +42,15 @@ type pool struct {
 //
 // One reload at a time: Commit the generation before preparing the next.
 func (p *Proxy) Prepare(cfg *config.Config) (*Generation, error) {
-	var current map[upstream.Options]*pool
-	if g := p.current.Load(); g != nil {
-		current = g.pools
-	}
 	next := &Generation{
-		router: newRouter(len(cfg.Sites)),
-		pools:  make(map[upstream.Options]*pool),
-		drain:  cfg.Limits.ShutdownTimeout,
+		router:  newRouter(len(cfg.Sites)),
+		pools:   make(map[string]*pool),
+		members: make(map[upstream.MemberOptions]*upstream.Member),
+		drain:   cfg.Limits.ShutdownTimeout,
 	}
 	var problems config.Problems
 	for i := range cfg.Sites {
-		problems = append(problems, p.addSite(next, current, cfg, &cfg.Sites[i])...)
+		problems = append(problems, p.addSite(next, cfg, &cfg.Sites[i])...)
 	}
 	if err := problems.Err(); err != nil {
 		return nil, err
@@ -56,18 +59,22 @@ func (p *Proxy) Prepare(cfg *config.Config) (*Generation, error) {
 }
 
 // addSite builds one site and hangs it into the generation under its names.
-func (p *Proxy) addSite(next *Generation, current map[upstream.Options]*pool, cfg *config.Config, entry *config.Site) config.Problems {
+func (p *Proxy) addSite(next *Generation, cfg *config.Config, entry *config.Site) config.Problems {
 	var problems config.Problems
 	path := fmt.Sprintf("sites[%s]", entry.Name)
-	pool, err := next.pool(current, p.upstreamOptions(cfg, entry.Proxy))
+	at := origin{site: entry.Name, upstream: entry.Proxy}
+	if cfg.Upstream(entry.Proxy).Name == "" {
+		at = origin{site: entry.Name, server: entry.Proxy}
+	}
+	pool, err := p.pool(next, cfg, entry.Proxy)
 	if err != nil {
 		return append(problems, cfg.Problem(path+".proxy", err.Error(), ""))
 	}
 	s := &site{name: entry.Name, action: &forward{
 		proxy:   p,
-		to:      pool.server,
+		to:      pool,
 		tunnels: &pool.tunnels,
-		at:      origin{site: entry.Name, server: entry.Proxy},
+		at:      at,
 	}}
 	if err := next.router.add(entry.Name, s); err != nil {
 		problems = append(problems, cfg.Problem(path, err.Error(), ""))
@@ -80,43 +87,65 @@ func (p *Proxy) addSite(next *Generation, current map[upstream.Options]*pool, cf
 	return problems
 }
 
-// pool returns the pool with these options: the generation's own, the current
-// one's, or a new one.
-func (g *Generation) pool(current map[upstream.Options]*pool, o upstream.Options) (*pool, error) {
-	if have, ok := g.pools[o]; ok {
+// pool returns what a site's proxy leads to: the generation's own pool, the
+// current one's, or a new one.
+func (p *Proxy) pool(g *Generation, cfg *config.Config, to string) (*pool, error) {
+	if have, ok := g.pools[to]; ok {
 		return have, nil
 	}
-	have, ok := current[o]
-	if !ok {
-		server, err := upstream.New(o)
+	entry := cfg.Upstream(to)
+	var members []*upstream.Member
+	for _, server := range entry.Servers {
+		member, err := p.member(g, memberOptions(cfg, &entry, server, p.options.Roots))
 		if err != nil {
 			return nil, err
 		}
-		have = &pool{server: server}
+		members = append(members, member)
 	}
-	g.pools[o] = have
-	return have, nil
+	options := poolOptions(&entry)
+	if current := p.current.Load(); current != nil {
+		if have, ok := current.pools[to]; ok && have.Same(options, members) {
+			g.pools[to] = have
+			return have, nil
+		}
+	}
+	made, err := upstream.NewPool(options, members)
+	if err != nil {
+		return nil, err
+	}
+	g.pools[to] = &pool{Pool: made}
+	return g.pools[to], nil
 }
 
-func (p *Proxy) upstreamOptions(cfg *config.Config, address string) upstream.Options {
-	return upstream.Options{
-		Address:               address,
-		Roots:                 p.options.Roots,
-		ConnectTimeout:        cfg.Limits.ConnectTimeout,
-		ResponseHeaderTimeout: cfg.Limits.ResponseHeaderTimeout,
-		ResponseHeaderBytes:   int64(cfg.Limits.ResponseHeaderBytes),
-		IdleTimeout:           cfg.Limits.UpstreamIdleTimeout,
-		IdleConnections:       cfg.Limits.UpstreamIdleConnections,
+// member is pool for one server.
+func (p *Proxy) member(g *Generation, o upstream.MemberOptions) (*upstream.Member, error) {
+	if have, ok := g.members[o]; ok {
+		return have, nil
 	}
+	if current := p.current.Load(); current != nil {
+		if have, ok := current.members[o]; ok {
+			g.members[o] = have
+			return have, nil
+		}
+	}
+	made, err := upstream.NewMember(o, p.serverChanged)
+	if err != nil {
+		return nil, err
+	}
+	g.members[o] = made
+	return made, nil
 }
 
 // Commit makes g the generation that new requests are served with, and retires
-// the one before: its requests finish, pools that g does not have keep no
-// connection, and their upgraded connections get the shutdown timeout to end.
-// It cannot fail.
+// the one before: its requests finish, servers that g does not have keep no
+// connection and are not checked, and the upgraded connections of its other
+// pools get the shutdown timeout to end. It cannot fail.
 func (p *Proxy) Commit(g *Generation) {
 	p.commits.Lock()
 	defer p.commits.Unlock()
+	for _, member := range g.members {
+		member.Reopen()
+	}
 	for _, pool := range g.pools {
 		pool.revive()
 		delete(p.retired, pool)
@@ -129,6 +158,11 @@ func (p *Proxy) Commit(g *Generation) {
 		if g.pools[key] != pool {
 			p.retired[pool] = struct{}{}
 			pool.retire(previous.drain, func() { p.forget(pool) })
+		}
+	}
+	for key, member := range previous.members {
+		if g.members[key] != member {
+			member.Close()
 		}
 	}
 }
@@ -152,16 +186,16 @@ func (p *pool) revive() {
 		p.drain.Stop()
 		p.drain = nil
 	}
-	p.server.Reopen()
+	p.Start()
 	p.tunnels.setClosed(false)
 }
 
-// retire keeps no connection from now on, and calls drained when upgraded ones
+// retire ends the health checks, and calls drained when upgraded connections
 // have had their time.
 func (p *pool) retire(limit time.Duration, drained func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.server.Close()
+	p.Stop()
 	p.drain = time.AfterFunc(limit, drained)
 }
 
@@ -172,6 +206,76 @@ func (p *pool) close() {
 	if p.drain != nil {
 		p.drain.Stop()
 	}
-	p.server.Close()
+	p.Stop()
 	p.tunnels.setClosed(true)
+}
+
+// memberOptions is what shapes one server of an upstream.
+func memberOptions(cfg *config.Config, u *config.Upstream, server config.Server, roots *x509.CertPool) upstream.MemberOptions {
+	o := upstream.MemberOptions{
+		Options: upstream.Options{
+			Address:               server.URL,
+			Roots:                 roots,
+			ConnectTimeout:        cfg.Limits.ConnectTimeout,
+			ResponseHeaderTimeout: cfg.Limits.ResponseHeaderTimeout,
+			ResponseHeaderBytes:   int64(cfg.Limits.ResponseHeaderBytes),
+			IdleTimeout:           cfg.Limits.UpstreamIdleTimeout,
+			IdleConnections:       cfg.Limits.UpstreamIdleConnections,
+		},
+		Upstream:       u.Name,
+		Weight:         server.Weight,
+		Backup:         server.Backup,
+		MaxConnections: cmp.Or(server.MaxConnections, u.MaxConnections),
+		QueueSize:      u.Queue.Size,
+		QueueTimeout:   u.Queue.Timeout,
+		MaxFails:       u.MaxFails,
+		FailTimeout:    u.FailTimeout,
+		SlowStart:      u.SlowStart,
+	}
+	if h := u.Health; h != nil {
+		least, most := h.StatusRange()
+		o.Check = probe.Options{Path: h.Path, Host: h.Host, StatusMin: least, StatusMax: most, Body: h.Body, GRPC: h.GRPC, Timeout: h.Timeout}
+		o.Interval, o.Fall, o.Rise = h.Interval, h.Fall, h.Rise
+	}
+	return o
+}
+
+// poolOptions is what shapes an upstream as a whole.
+func poolOptions(u *config.Upstream) upstream.PoolOptions {
+	o := upstream.PoolOptions{Name: u.Name, Attempts: u.Retries.Attempts, RetryOn: retryOn(u.Retries.On), Hold: u.Hold}
+	if u.Sticky != nil {
+		o.StickyCookie = u.Sticky.Cookie
+	}
+	kind, name := u.BalanceBy()
+	switch kind {
+	case config.BalanceIPHash:
+		o.Method, o.Key = balance.Hash, upstream.KeyClient
+	case config.BalanceHeader:
+		o.Method, o.Key, o.KeyName = balance.Hash, upstream.KeyHeader, http.CanonicalHeaderKey(name)
+	case config.BalanceCookie:
+		o.Method, o.Key, o.KeyName = balance.Hash, upstream.KeyCookie, name
+	default:
+		o.Method = balance.Method(kind) // the other words are the same
+	}
+	return o
+}
+
+// retryOn turns the words of the configuration into what they stand for.
+func retryOn(words []string) upstream.RetryOn {
+	var on upstream.RetryOn
+	for _, word := range words {
+		switch word {
+		case "closed":
+			on |= upstream.RetryClosed
+		case "timeout":
+			on |= upstream.RetryTimeout
+		case "502":
+			on |= upstream.Retry502
+		case "503":
+			on |= upstream.Retry503
+		case "504":
+			on |= upstream.Retry504
+		}
+	}
+	return on
 }

@@ -3,15 +3,16 @@
 //
 // A request's way: [Proxy.ServeHTTP] gives it an id, takes away what a client
 // must not say (edge.go), finds the site by host (router.go), and the site's
-// action answers: forward.go sends it to a server and copies the response
-// back. Every failure, wherever it happens, is classified, logged and answered
-// in failure.go.
+// action answers: forward.go sends it to an upstream, which chooses the server,
+// and copies the response back. Every failure, wherever it happens, is
+// classified, logged and answered in failure.go.
 //
 // The package imports no TLS manager and no engine: those stand behind
 // [net/http.Handler] and [net/http.RoundTripper]. Of its files only build.go
 // imports config. Generations own nothing that lives longer than they; pools
-// are owned by the Proxy, which carries them over from one generation to the
-// next and closes those that no generation needs.
+// are owned by the Proxy, which carries them and their members over from one
+// generation to the next, starts their health checks at Commit and ends them
+// when no generation needs them.
 //
 //	p := proxy.New(proxy.Options{Logger: logger, Roots: roots, HTTPSPort: 443})
 //	defer p.Close()

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -38,6 +39,24 @@ type deliveryError struct{ err error }
 
 func (e *deliveryError) Error() string { return "writing the response: " + e.err.Error() }
 func (e *deliveryError) Unwrap() error { return e.err }
+
+// answerError is a fault of a response that had begun, with whose it was: an
+// upstream may have several servers.
+type answerError struct {
+	server string
+	err    error
+}
+
+func (e *answerError) Error() string { return e.err.Error() }
+func (e *answerError) Unwrap() error { return e.err }
+
+// answeredBy adds to an error the server that a response came from.
+func answeredBy(res *http.Response, err error) error {
+	if res.Request == nil || res.Request.URL == nil {
+		return err
+	}
+	return &answerError{res.Request.URL.Scheme + "://" + res.Request.URL.Host, err}
+}
 
 const panicLabel = "panic"
 
@@ -90,6 +109,9 @@ func classify(r *http.Request, err error) verdict {
 	if errors.Is(err, errTruncated) {
 		return verdict{http.StatusBadGateway, "upstream_truncated", zap.ErrorLevel, ""}
 	}
+	if none, ok := errors.AsType[*upstream.Unavailable](err); ok {
+		return classifyUnavailable(none)
+	}
 	if failed, ok := errors.AsType[*upstream.Error](err); ok {
 		return classifyUpstream(failed)
 	}
@@ -107,6 +129,43 @@ func classifyBody(err *clientBodyError) verdict {
 		return verdict{http.StatusRequestTimeout, "body_timeout", zap.DebugLevel, ""}
 	}
 	return verdict{http.StatusBadRequest, "body_invalid", zap.DebugLevel, ""}
+}
+
+// classifyUnavailable is for requests that no server got to see. All are 503
+// rather than 504: it is safe to send them again.
+func classifyUnavailable(err *upstream.Unavailable) verdict {
+	v := verdict{status: http.StatusServiceUnavailable, level: zap.ErrorLevel}
+	switch err.Reason {
+	case upstream.QueueFull:
+		v.label, v.hint = "queue_full", "max_connections requests are under way and queue.size waiting: add servers, or raise the limits if the server can take more"
+	case upstream.QueueTimeout:
+		v.label, v.hint = "queue_timeout", "no request finished within queue.timeout: add servers, or raise max_connections if the server can take more"
+	default:
+		v.label, v.hint = "no_server", "every server of the upstream fails its health check: the lines \"server is down\" say why"
+	}
+	return v
+}
+
+// serverChanged tells that a server goes down or comes back.
+func (p *Proxy) serverChanged(e upstream.Event) {
+	fields := []zap.Field{zap.String("server", e.Server)}
+	if e.Upstream != "" {
+		fields = append(fields, zap.String("upstream", e.Upstream))
+	}
+	if e.Up {
+		p.logger.Info("server is back", fields...)
+		return
+	}
+	label, hint := "health_check", "what the health check asks for is set by health of the upstream: try it by hand"
+	if failed, ok := errors.AsType[*upstream.Error](e.Err); ok {
+		v := classifyUpstream(failed)
+		label, hint = v.label, v.hint
+	}
+	fields = append(fields, zap.String("cause", label), zap.Error(e.Err))
+	if hint != "" {
+		fields = append(fields, zap.String("hint", hint))
+	}
+	p.logger.Warn("server is down", fields...)
 }
 
 func classifyUpstream(err *upstream.Error) verdict {
@@ -177,8 +236,9 @@ func classifyHandshake(err *upstream.Error) verdict {
 }
 
 // origin says where in the configuration a failure happened. The zero origin
-// is before a site was found.
-type origin struct{ site, server string }
+// is before a site was found. A site leads to an upstream with a name, or to a
+// server.
+type origin struct{ site, upstream, server string }
 
 // fail classifies, logs and answers a failure before any of the response was
 // sent. When no answer is possible it aborts the connection by panicking with
@@ -223,8 +283,11 @@ func (p *Proxy) report(r *http.Request, at origin, v verdict, err error) {
 	if at.site != "" {
 		fields = append(fields, zap.String("site", at.site))
 	}
-	if at.server != "" {
-		fields = append(fields, zap.String("server", at.server))
+	if at.upstream != "" {
+		fields = append(fields, zap.String("upstream", at.upstream))
+	}
+	if server := cmp.Or(at.server, serverOf(err)); server != "" {
+		fields = append(fields, zap.String("server", server))
 	}
 	if v.hint != "" {
 		fields = append(fields, zap.String("hint", v.hint))
@@ -236,6 +299,20 @@ func (p *Proxy) report(r *http.Request, at origin, v verdict, err error) {
 		fields = append(fields, zap.Int("suppressed", held))
 	}
 	p.logger.Log(v.level, "request failed", fields...)
+}
+
+// serverOf returns the address of the server that an error is about, or "".
+func serverOf(err error) string {
+	if failed, ok := errors.AsType[*upstream.Error](err); ok {
+		return failed.Server
+	}
+	if none, ok := errors.AsType[*upstream.Unavailable](err); ok {
+		return none.Server
+	}
+	if answer, ok := errors.AsType[*answerError](err); ok {
+		return answer.server
+	}
+	return ""
 }
 
 // rescue is deferred around everything that handles a request. A panic becomes

@@ -45,6 +45,9 @@ func TestEveryFailureHasItsAnswer(t *testing.T) {
 		{at(upstream.Exchange, os.ErrDeadlineExceeded), 504, "upstream_timeout", "response_header_timeout"},
 		{at(upstream.Exchange, fmt.Errorf("%w: x", upstream.ErrMalformed)), 502, "upstream_malformed", "h2c://"},
 		{at(upstream.Exchange, io.EOF), 502, "upstream_closed", "log"},
+		{&upstream.Unavailable{Upstream: "api", Reason: upstream.NoServer, Err: at(upstream.Connect, io.EOF)}, 503, "no_server", "server is down"},
+		{&upstream.Unavailable{Server: "http://api:8080", Reason: upstream.QueueFull}, 503, "queue_full", "queue.size"},
+		{&upstream.Unavailable{Server: "http://api:8080", Reason: upstream.QueueTimeout}, 503, "queue_timeout", "queue.timeout"},
 		{errBadUpgrade, 502, "upstream_malformed", ""},
 		{fmt.Errorf("%w: %w", errTruncated, io.EOF), 502, "upstream_truncated", ""},
 		{&clientBodyError{io.ErrUnexpectedEOF}, 400, "body_invalid", ""},
@@ -115,7 +118,7 @@ func TestPageSaysNothingAboutWhatIsBehind(t *testing.T) {
 		r.Header.Set("Accept", accept)
 		r.Header.Set(requestID, "0123abc")
 		w := httptest.NewRecorder()
-		p.fail(&recorder{ResponseWriter: w}, r, origin{"a.test", "http://10.1.2.3:8080"},
+		p.fail(&recorder{ResponseWriter: w}, r, origin{site: "a.test", server: "http://10.1.2.3:8080"},
 			&upstream.Error{Server: "http://10.1.2.3:8080", Stage: upstream.Connect, Err: syscall.ECONNREFUSED})
 		text := w.Body.String()
 		for _, secret := range []string{"10.1.2.3", "8080", "refused", "secret-path", "allyport"} {

@@ -80,6 +80,7 @@ func outgoing(r *http.Request, early *informer) (*http.Request, *requestBody) {
 		ProtoMinor:    1,
 		Header:        requestHeader(r),
 		ContentLength: r.ContentLength,
+		RemoteAddr:    r.RemoteAddr, // balancing may go by it
 	}).WithContext(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{Got1xxResponse: early.pass}))
 	if r.ContentLength == 0 || r.Body == nil || r.Body == http.NoBody {
 		return out, nil // nil rather than empty: the engine may then retry on a stale connection
@@ -116,6 +117,7 @@ func checkStatus(res *http.Response, protocol string) error {
 	}
 	if err != nil {
 		_ = res.Body.Close()
+		err = answeredBy(res, err)
 	}
 	return err
 }
@@ -136,7 +138,7 @@ func (f *forward) respond(w http.ResponseWriter, r *http.Request, res *http.Resp
 		if broken := body.failure(); broken != nil {
 			err = fmt.Errorf("%w (%w)", broken, err)
 		}
-		f.proxy.cut(r, f.at, err)
+		f.proxy.cut(r, f.at, answeredBy(res, err))
 	}
 	setTrailers(h, res.Trailer)
 }

@@ -67,6 +67,29 @@ func sites(pairs ...string) *config.Config {
 	return cfg
 }
 
+// impatient makes requests to absent servers fail at once.
+func impatient(cfg *config.Config) *config.Config {
+	return change(cfg, func(u *config.Upstream) { u.Hold = 0 })
+}
+
+// change turns the servers of sites into upstreams, each as by default but for
+// what adjust makes of it. Several servers may stand in one text.
+func change(cfg *config.Config, adjust func(*config.Upstream)) *config.Config {
+	for _, site := range cfg.Sites {
+		u := cfg.Upstream(site.Proxy)
+		u.Name = site.Proxy
+		one := u.Servers[0]
+		u.Servers = nil
+		for address := range strings.FieldsSeq(site.Proxy) {
+			one.URL = address
+			u.Servers = append(u.Servers, one)
+		}
+		adjust(&u)
+		cfg.Upstreams = append(cfg.Upstreams, u)
+	}
+	return cfg
+}
+
 // start serves cfg until the test ends.
 func start(t testing.TB, cfg *config.Config) *world {
 	t.Helper()

@@ -85,6 +85,9 @@ func (p *Proxy) Close() {
 		for _, pool := range g.pools {
 			pool.close()
 		}
+		for _, member := range g.members {
+			member.Close()
+		}
 	}
 	for pool := range p.retired {
 		pool.close()

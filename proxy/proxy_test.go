@@ -118,7 +118,7 @@ func TestServersThatCannotBeReached(t *testing.T) {
 			io.WriteString(c, "HTTP/1.1 200 OK\r\nX: "+strings.Repeat("x", 512<<10)+"\r\n\r\n")
 		}): {"upstream_malformed", ""},
 	} {
-		w := start(t, sites("a.test", server))
+		w := start(t, impatient(sites("a.test", server)))
 		res := get(t, w.client(true), "https://a.test/")
 		text := body(t, res)
 		entry := w.logged(want.label)

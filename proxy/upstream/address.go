@@ -74,3 +74,11 @@ func onlyHostAndPort(u *url.URL) error {
 	}
 	return nil
 }
+
+// authority is what a request of our own sends as Host.
+func (a address) authority() string {
+	if a.network == "unix" {
+		return a.host
+	}
+	return a.dial
+}

@@ -7,8 +7,22 @@
 // net/http's Transport, called so that nothing about it depends on the
 // environment: no proxy variables, no default roots, no compression of its own.
 //
-// A [Server] owns its connections. Whoever made it calls Close when nothing
-// needs it any more. The package imports neither config nor any other room.
+// A [Server] is the connections to one address. A [Member] is a server within
+// an upstream, with its queue and its health. A [Pool] is the upstream: it
+// chooses a member for each request (package balance), tries again elsewhere
+// what may be tried again, holds requests while no server is there, and asks
+// members for their health (package probe).
+//
+// Who owns what: a Member owns its Server, whoever made the Member closes it,
+// and a Pool owns nothing but the goroutine that Start begins and Stop ends.
+// Members outlive pools, so that a reload which adds a server keeps what is
+// known of the others. Requests that wait are their own goroutines: one of them
+// looks for a server on behalf of all.
+//
+// A Pool depends on no engine: whether a request may be sent again is known
+// from the stage of an [Error] and from a fence around the body that remembers
+// whether anything was read. The package imports neither config nor any room
+// but those below it.
 //
 //	api, err := upstream.New(upstream.Options{
 //		Address:        "http://api:8080",

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/textproto"
 	"strings"
+	"syscall"
 
 	"github.com/sallyport/sallyport/proxy/upstream/h1"
 )
@@ -93,3 +94,59 @@ func malformed(err error) bool {
 	}
 	return false
 }
+
+// Refused reports whether the server is not there at all: nothing listens, or
+// its name is unknown, as while a container is made anew. Nothing was sent.
+func (e *Error) Refused() bool {
+	if e.Stage != Connect {
+		return false
+	}
+	if lookup, ok := errors.AsType[*net.DNSError](e.Err); ok {
+		return lookup.IsNotFound
+	}
+	for _, cause := range []error{syscall.ECONNREFUSED, syscall.ENOENT, syscall.EHOSTUNREACH, syscall.ENETUNREACH} {
+		if errors.Is(e.Err, cause) {
+			return true
+		}
+	}
+	return false
+}
+
+// Reason says why an upstream did not even try a server.
+type Reason uint8
+
+// The reasons.
+const (
+	NoServer     Reason = iota + 1 // every server is unhealthy
+	QueueFull                      // as many requests are under way and waiting as may be
+	QueueTimeout                   // waited too long
+)
+
+// Unavailable is what [Pool.RoundTrip] returns when no server could be asked.
+type Unavailable struct {
+	Upstream string // "" for one without a name
+	Server   string // the one that was waited for; "" for NoServer
+	Reason   Reason
+	Err      error // what was last wrong with the servers, for NoServer
+}
+
+// Error says which upstream, or which server of it, and why.
+func (e *Unavailable) Error() string {
+	who := "upstream " + e.Upstream
+	if e.Server != "" {
+		who = "server " + e.Server
+	}
+	switch e.Reason {
+	case QueueFull:
+		return who + ": has as many requests under way and waiting as it may"
+	case QueueTimeout:
+		return who + ": has had no room for another request for too long"
+	}
+	if e.Err == nil {
+		return who + ": no server is healthy"
+	}
+	return who + ": no server is healthy: " + e.Err.Error()
+}
+
+// Unwrap returns the cause.
+func (e *Unavailable) Unwrap() error { return e.Err }

@@ -39,13 +39,26 @@ type key struct {
 // root is the type of the whole file.
 const root = "Config"
 
-// parseGrammar reads the source of types.go.
-func parseGrammar(source []byte) (*grammar, error) {
+// parseGrammar reads the sources of the types.
+func parseGrammar(sources ...[]byte) (*grammar, error) {
+	g := &grammar{structs: make(map[string]*mapping), docs: make(map[string]string)}
+	for _, source := range sources {
+		if err := g.parse(source); err != nil {
+			return nil, err
+		}
+	}
+	if g.structs[root] == nil {
+		return nil, fmt.Errorf("types.go has no struct %s", root)
+	}
+	return g, nil
+}
+
+// parse adds the types of one file.
+func (g *grammar) parse(source []byte) error {
 	file, err := parser.ParseFile(token.NewFileSet(), "types.go", source, parser.ParseComments)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	g := &grammar{structs: make(map[string]*mapping), docs: make(map[string]string)}
 	for _, decl := range file.Decls {
 		gen, ok := decl.(*ast.GenDecl)
 		if !ok || gen.Tok != token.TYPE {
@@ -61,15 +74,12 @@ func parseGrammar(source []byte) (*grammar, error) {
 			}
 			keys, err := keysOf(body)
 			if err != nil {
-				return nil, fmt.Errorf("type %s: %w", spec.Name.Name, err)
+				return fmt.Errorf("type %s: %w", spec.Name.Name, err)
 			}
 			g.structs[spec.Name.Name] = &mapping{doc: doc, keys: keys}
 		}
 	}
-	if g.structs[root] == nil {
-		return nil, fmt.Errorf("types.go has no struct %s", root)
-	}
-	return g, nil
+	return nil
 }
 
 // keysOf returns the keys of a struct in the order of the source.

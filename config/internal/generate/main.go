@@ -28,15 +28,19 @@ func run(dir string) error {
 
 // generate returns the content of each generated file by its name.
 func generate(dir string) (map[string][]byte, error) {
-	source, err := os.ReadFile(dir + "/types.go")
-	if err != nil {
-		return nil, err
+	var sources [][]byte
+	for _, name := range []string{"types.go", "types_upstream.go"} {
+		source, err := os.ReadFile(dir + "/" + name)
+		if err != nil {
+			return nil, err
+		}
+		sources = append(sources, source)
 	}
 	example, err := os.ReadFile(dir + "/testdata/example.yaml")
 	if err != nil {
 		return nil, err
 	}
-	grammar, err := parseGrammar(source)
+	grammar, err := parseGrammar(sources...)
 	if err != nil {
 		return nil, err
 	}

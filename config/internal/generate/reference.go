@@ -8,7 +8,7 @@ import (
 
 const intro = `# Configuration reference
 
-<!-- Written by "go generate ./config" from config/types.go; change that file. -->
+<!-- Written by "go generate ./config" from config/types*.go; change these files. -->
 
 One YAML file says everything. It is strict: an unknown key, a key written twice, a value of the wrong type
 is an error that names the line, and all errors are reported at once. Nothing is replaced in it: there are no
@@ -57,7 +57,7 @@ func pathOf(parent, key, typeName string, list bool) string {
 		path = parent + "." + key
 	}
 	switch {
-	case typeName == "Site":
+	case typeName == "Site", typeName == "Upstream":
 		return path + "[NAME]"
 	case list:
 		return path + "[]"
@@ -106,6 +106,8 @@ func anchor(heading string) string {
 // typeWords says in words what a key's value is.
 func (g *grammar) typeWords(k key) string {
 	switch {
+	case k.goType == "[]string" && len(k.enum) > 0:
+		return "list of `" + strings.Join(k.enum, "`, `") + "`"
 	case len(k.enum) > 0:
 		return "`" + strings.Join(k.enum, "`, `") + "`"
 	case k.isPath && k.orOff:
@@ -137,6 +139,10 @@ func (g *grammar) typeWords(k key) string {
 		return "address, or list of addresses"
 	case "[]Site":
 		return "mapping of names to sites"
+	case "[]Upstream":
+		return "mapping of names to upstreams"
+	case "[]Server":
+		return "list of addresses or mappings"
 	case "TLS":
 		return "`acme`, `internal`, or a mapping"
 	}

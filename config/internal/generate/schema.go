@@ -104,6 +104,9 @@ func (g *grammar) value(k key) (object, error) {
 	case "secret.Text":
 		return object{"type": "string", "minLength": 1, "writeOnly": true}, nil
 	case "[]string":
+		if len(k.enum) > 0 {
+			text = object{"enum": k.enum}
+		}
 		return object{"type": "array", "items": text}, nil
 	case "Addresses":
 		forms := []object{text, {"type": "array", "items": text}}
@@ -113,6 +116,10 @@ func (g *grammar) value(k key) (object, error) {
 		return object{"anyOf": forms}, nil
 	case "[]Site":
 		return object{"type": "object", "minProperties": 1, "additionalProperties": object{"anyOf": []object{text, reference("Site")}}}, nil
+	case "[]Upstream":
+		return object{"type": "object", "additionalProperties": reference("Upstream")}, nil
+	case "[]Server":
+		return object{"type": "array", "minItems": 1, "items": object{"anyOf": []object{text, reference("Server")}}}, nil
 	case "TLS":
 		return object{"anyOf": []object{{"enum": g.issuers()}, reference("TLS")}}, nil
 	}
