@@ -139,8 +139,20 @@ func TestRevokedTokenKeepsServingAndANewOneHealsWithoutRestart(t *testing.T) {
 	if _, body := page(t, client, "https://new.example.test/"); body != "still here" {
 		t.Errorf("the new site answers %q", body)
 	}
-	if n := strings.Count(i.log(), `"`+notObtained+`"`); n != 1 {
-		t.Logf("%d attempts failed before the new token", n)
+	logged := map[float64]int{} // lines for each attempt
+	for _, line := range i.all() {
+		if line.message() == notObtained {
+			attempt, _ := line.fields["attempt"].(float64)
+			logged[attempt]++
+		}
+	}
+	if logged[1] == 0 {
+		t.Error("the first attempt's failure is not numbered 1")
+	}
+	for attempt, lines := range logged {
+		if lines != 1 {
+			t.Errorf("the failure of attempt %v is logged %d times, want once", attempt, lines)
+		}
 	}
 }
 

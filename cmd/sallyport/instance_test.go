@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -132,12 +133,17 @@ func (i *instance) seen() int {
 	return len(i.lines)
 }
 
-// log returns all of standard error.
-func (i *instance) log() string {
+// all returns the lines that have come so far.
+func (i *instance) all() []logLine {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	return slices.Clone(i.lines)
+}
+
+// log returns all of standard error.
+func (i *instance) log() string {
 	var all strings.Builder
-	for _, line := range i.lines {
+	for _, line := range i.all() {
 		all.WriteString(line.raw + "\n")
 	}
 	return all.String()
