@@ -32,6 +32,7 @@ type Proxy struct {
 	current  atomic.Pointer[Generation]
 	failures *failureLog
 	buffers  sync.Pool // of *[copySize]byte
+	copiers  sync.Pool // of *copier
 
 	commits sync.Mutex
 	retired map[*pool]struct{} // those that drain
@@ -48,6 +49,7 @@ func New(o Options) *Proxy {
 		failures: newFailureLog(),
 		retired:  make(map[*pool]struct{}),
 		buffers:  sync.Pool{New: func() any { return new([copySize]byte) }},
+		copiers:  sync.Pool{New: func() any { return new(copier) }},
 	}
 }
 
