@@ -23,6 +23,8 @@ type Generation struct {
 	router  *router
 	pools   map[string]*pool // by what a site's proxy says: a name or an address
 	members map[upstream.MemberOptions]*upstream.Member
+	bounds  bounds
+	caches  []func()      // each drops what a cache holds in memory
 	drain   time.Duration // for upgraded connections of pools that the next generation drops
 }
 
@@ -50,6 +52,7 @@ func (p *Proxy) Prepare(cfg *config.Config) (*Generation, error) {
 		pools:   make(map[string]*pool),
 		members: make(map[upstream.MemberOptions]*upstream.Member),
 		drain:   cfg.Limits.ShutdownTimeout,
+		bounds:  bounds{fields: cfg.Limits.RequestHeaderCount, target: int(cfg.Limits.URILength)},
 	}
 	var problems config.Problems
 	for i := range cfg.Sites {
@@ -77,6 +80,7 @@ func (p *Proxy) addSite(next *Generation, cfg *config.Config, entry *config.Site
 		proxy:   p,
 		to:      pool,
 		tunnels: &pool.tunnels,
+		silence: cfg.Limits.UpgradedIdleTimeout,
 		at:      at,
 	}}
 	if err := next.router.add(entry.Name, s); err != nil {
@@ -230,6 +234,7 @@ func memberOptions(cfg *config.Config, u *config.Upstream, server config.Server,
 			ConnectTimeout:        cfg.Limits.ConnectTimeout,
 			ResponseHeaderTimeout: cfg.Limits.ResponseHeaderTimeout,
 			ResponseHeaderBytes:   int64(cfg.Limits.ResponseHeaderBytes),
+			BodyTimeout:           cfg.Limits.UpstreamBodyTimeout,
 			IdleTimeout:           cfg.Limits.UpstreamIdleTimeout,
 			IdleConnections:       cfg.Limits.UpstreamIdleConnections,
 		},

@@ -44,6 +44,12 @@ type world struct {
 func limits() config.Limits {
 	return config.Limits{
 		RequestHeaderBytes:      64 << 10,
+		RequestHeaderCount:      128,
+		URILength:               16 << 10,
+		MinRate:                 512,
+		MinRateGrace:            30 * time.Second,
+		UpgradedIdleTimeout:     time.Hour,
+		UpstreamBodyTimeout:     5 * time.Minute,
 		RequestHeaderTimeout:    10 * time.Second,
 		HandshakeTimeout:        10 * time.Second,
 		IdleTimeout:             time.Minute,
@@ -108,14 +114,20 @@ func start(t testing.TB, cfg *config.Config) *world {
 	server, err := listen.Open(ctx, listen.Options{
 		HTTP: []string{"127.0.0.1:0"}, HTTPS: []string{"127.0.0.1:0"}, HTTP3: cfg.Listen.HTTP3,
 		Handler: w.proxy, Redirect: w.proxy.RedirectHandler(),
-		GetCertificate:       func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return certificate, nil },
-		RequestHeaderBytes:   int(cfg.Limits.RequestHeaderBytes),
-		RequestHeaderTimeout: cfg.Limits.RequestHeaderTimeout,
-		HandshakeTimeout:     cfg.Limits.HandshakeTimeout,
-		IdleTimeout:          cfg.Limits.IdleTimeout,
-		HTTP2Streams:         cfg.Limits.HTTP2Streams,
-		ShutdownTimeout:      cfg.Limits.ShutdownTimeout,
-		Logger:               logger,
+		GetCertificate:        func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return certificate, nil },
+		Connections:           cfg.Limits.Connections,
+		ConnectionsPerAddress: cfg.Limits.ConnectionsPerAddress,
+		MinRate:               int(cfg.Limits.MinRate),
+		MinRateGrace:          cfg.Limits.MinRateGrace,
+		RequestHeaderBytes:    int(cfg.Limits.RequestHeaderBytes),
+		RequestHeaderCount:    cfg.Limits.RequestHeaderCount,
+		URILength:             int(cfg.Limits.URILength),
+		RequestHeaderTimeout:  cfg.Limits.RequestHeaderTimeout,
+		HandshakeTimeout:      cfg.Limits.HandshakeTimeout,
+		IdleTimeout:           cfg.Limits.IdleTimeout,
+		HTTP2Streams:          cfg.Limits.HTTP2Streams,
+		ShutdownTimeout:       cfg.Limits.ShutdownTimeout,
+		Logger:                logger,
 	})
 	if err != nil {
 		t.Fatal(err)
