@@ -70,6 +70,7 @@ func (l *Listener) Run() {
 		conn, err := l.Listener.Accept()
 		if err != nil {
 			if errors.Is(err, net.ErrClosed) || !l.deliver(accepted{err: err}) {
+				_ = l.Close() // the listener below may have been closed by itself
 				return
 			}
 			continue // whoever calls Accept decides how long to wait
