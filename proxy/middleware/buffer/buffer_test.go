@@ -148,7 +148,7 @@ func (b broken) Read(p []byte) (int, error) {
 	return n, err
 }
 
-type slow struct{ error }
+type slow struct{}
 
 func (slow) Error() string   { return "slow" }
 func (slow) Timeout() bool   { return true }

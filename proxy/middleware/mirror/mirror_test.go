@@ -160,7 +160,7 @@ func TestPercentIsAShare(t *testing.T) {
 	for range 4000 {
 		h.ServeHTTP(httptest.NewRecorder(), r)
 	}
-	m.Close() // waits for those that were begun
+	m.Close()                                  // waits for those that were begun
 	if n := len(copies); n < 700 || n > 1300 { // 11 standard deviations either way
 		t.Errorf("%d of 4000", n)
 	}
