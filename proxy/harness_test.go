@@ -30,13 +30,14 @@ import (
 // world is a proxy on real sockets, with TLS, and what a test needs to talk to
 // it.
 type world struct {
-	t     testing.TB
-	proxy *proxy.Proxy
-	https string // address
-	http  string
-	roots *x509.CertPool
-	logs  *observer.ObservedLogs
-	stop  func() // graceful, waits
+	t           testing.TB
+	proxy       *proxy.Proxy
+	https       string // address
+	http        string
+	roots       *x509.CertPool
+	certificate *tls.Certificate
+	logs        *observer.ObservedLogs
+	stop        func() // graceful, waits
 }
 
 // limits are the defaults of the configuration language, with times short
@@ -102,7 +103,7 @@ func start(t testing.TB, cfg *config.Config) *world {
 	core, logs := observer.New(zapcore.DebugLevel)
 	w := &world{t: t, logs: logs}
 	certificate, roots := selfSigned(t)
-	w.roots = roots
+	w.roots, w.certificate = roots, certificate
 	logger := zap.New(core)
 	w.proxy = proxy.New(proxy.Options{Logger: logger, Roots: roots})
 	if cfg != nil {
