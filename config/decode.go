@@ -32,7 +32,7 @@ type slot struct {
 
 // field is what the struct tags say about one key.
 type field struct {
-	index []int // for reflect's FieldByIndex: embedded structs lend their keys
+	index []int    // for reflect's FieldByIndex: embedded structs lend their keys
 	key   string   // `yaml`
 	def   string   // `default`: the text that stands in for a missing key
 	enum  []string // `enum`: the words allowed, separated by commas

@@ -3,8 +3,8 @@ package proxy
 import (
 	"cmp"
 	"crypto/x509"
-	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,6 +20,7 @@ type Generation struct {
 	router  *router
 	pools   map[string]*pool // by what a site's proxy says: a name or an address
 	members map[upstream.MemberOptions]*upstream.Member
+	kept    kept
 	drain   time.Duration // for upgraded connections of pools that the next generation drops
 }
 
@@ -46,36 +47,35 @@ func (p *Proxy) Prepare(cfg *config.Config) (*Generation, error) {
 		router:  newRouter(len(cfg.Sites)),
 		pools:   make(map[string]*pool),
 		members: make(map[upstream.MemberOptions]*upstream.Member),
+		kept:    make(kept),
 		drain:   cfg.Limits.ShutdownTimeout,
 	}
 	var problems config.Problems
 	for i := range cfg.Sites {
 		problems = append(problems, p.addSite(next, cfg, &cfg.Sites[i])...)
 	}
-	if err := problems.Err(); err != nil {
+	if err := distinct(problems).Err(); err != nil {
 		return nil, err
 	}
 	return next, nil
 }
 
+// distinct leaves out problems that were found before: what several routes
+// inherit is wrong once.
+func distinct(problems config.Problems) config.Problems {
+	seen := make(map[string]bool)
+	return slices.DeleteFunc(problems, func(one config.Problem) bool {
+		key := one.Path + "\x00" + one.Message
+		before := seen[key]
+		seen[key] = true
+		return before
+	})
+}
+
 // addSite builds one site and hangs it into the generation under its names.
 func (p *Proxy) addSite(next *Generation, cfg *config.Config, entry *config.Site) config.Problems {
-	var problems config.Problems
-	path := fmt.Sprintf("sites[%s]", entry.Name)
-	at := origin{site: entry.Name, upstream: entry.Proxy}
-	if cfg.Upstream(entry.Proxy).Name == "" {
-		at = origin{site: entry.Name, server: entry.Proxy}
-	}
-	pool, err := p.pool(next, cfg, entry.Proxy)
-	if err != nil {
-		return append(problems, cfg.Problem(path+".proxy", err.Error(), ""))
-	}
-	s := &site{name: entry.Name, action: &forward{
-		proxy:   p,
-		to:      pool,
-		tunnels: &pool.tunnels,
-		at:      at,
-	}}
+	path := entry.Path()
+	s, problems := p.routes(next, cfg, entry)
 	if err := next.router.add(entry.Name, s); err != nil {
 		problems = append(problems, cfg.Problem(path, err.Error(), ""))
 	}
@@ -165,6 +165,7 @@ func (p *Proxy) Commit(g *Generation) {
 			member.Close()
 		}
 	}
+	previous.kept.retire(g.kept)
 }
 
 // forget is called when a retired pool has drained.

@@ -118,7 +118,7 @@ func TestPageSaysNothingAboutWhatIsBehind(t *testing.T) {
 		r.Header.Set("Accept", accept)
 		r.Header.Set(requestID, "0123abc")
 		w := httptest.NewRecorder()
-		p.fail(&recorder{ResponseWriter: w}, r, origin{site: "a.test", server: "http://10.1.2.3:8080"},
+		p.fail(w, r,
 			&upstream.Error{Server: "http://10.1.2.3:8080", Stage: upstream.Connect, Err: syscall.ECONNREFUSED})
 		text := w.Body.String()
 		for _, secret := range []string{"10.1.2.3", "8080", "refused", "secret-path", "allyport"} {
@@ -137,7 +137,7 @@ func TestPanicIsA500OrABreakAndIsLogged(t *testing.T) {
 	p := New(Options{Logger: zap.New(core)})
 	serve := func(action http.HandlerFunc) (w *httptest.ResponseRecorder, thrown any) {
 		g := &Generation{router: newRouter(1)}
-		if err := g.router.add("a.test", &site{name: "a.test", action: action}); err != nil {
+		if err := g.router.add("a.test", only("a.test", action)); err != nil {
 			t.Fatal(err)
 		}
 		p.Commit(g)
