@@ -3,8 +3,11 @@ package proxy
 import (
 	"cmp"
 	"crypto/x509"
+	"errors"
+	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -12,6 +15,7 @@ import (
 	"github.com/sallyport/sallyport/proxy/upstream"
 	"github.com/sallyport/sallyport/proxy/upstream/balance"
 	"github.com/sallyport/sallyport/proxy/upstream/probe"
+	"github.com/sallyport/sallyport/proxy/upstream/tlsfiles"
 )
 
 // Generation is everything that was built from one configuration. It never
@@ -85,6 +89,15 @@ func (p *Proxy) addSite(next *Generation, cfg *config.Config, entry *config.Site
 		}
 	}
 	return problems
+}
+
+// poolProblem says where in the configuration the cause of an error stands;
+// place is that of the site or route that leads to the upstream.
+func poolProblem(cfg *config.Config, place, to string, err error) config.Problem {
+	if file, ok := errors.AsType[*tlsfiles.Error](err); ok {
+		return cfg.Problem(fmt.Sprintf("upstreams[%s].tls.%s", to, file.Part), file.Error(), file.Hint())
+	}
+	return cfg.Problem(place+".proxy", err.Error(), "")
 }
 
 // pool returns what a site's proxy leads to: the generation's own pool, the
@@ -232,6 +245,10 @@ func memberOptions(cfg *config.Config, u *config.Upstream, server config.Server,
 		MaxFails:       u.MaxFails,
 		FailTimeout:    u.FailTimeout,
 		SlowStart:      u.SlowStart,
+	}
+	if t := u.TLS; t != nil && strings.HasPrefix(server.URL, "https://") {
+		o.Files = tlsfiles.Options{CA: t.CA, Certificate: t.Certificate, Key: t.Key}
+		o.ServerName = t.ServerName
 	}
 	if h := u.Health; h != nil {
 		least, most := h.StatusRange()

@@ -148,7 +148,7 @@ func (b *routeBuilder) forward() http.Handler {
 	}
 	pool, err := b.proxy.pool(b.next, b.cfg, to)
 	if err != nil {
-		b.fail("proxy", err)
+		b.problems = append(b.problems, poolProblem(b.cfg, b.place.Path, to, err))
 		return nil
 	}
 	return &forward{proxy: b.proxy, to: pool, tunnels: &pool.tunnels, at: at}

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"runtime/debug"
+	"strings"
 	"syscall"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 
 	"github.com/sallyport/sallyport/proxy/exchange"
 	"github.com/sallyport/sallyport/proxy/upstream"
+	"github.com/sallyport/sallyport/proxy/upstream/tlsfiles"
 )
 
 // clientBodyError is a request body that could not be read to its end.
@@ -147,6 +149,14 @@ func (p *Proxy) serverChanged(e upstream.Event) {
 		p.logger.Info("server is back", fields...)
 		return
 	}
+	if e.Kept {
+		hint := ""
+		if file, ok := errors.AsType[*tlsfiles.Error](e.Err); ok {
+			hint = file.Hint()
+		}
+		p.logger.Warn("changed TLS files of an upstream cannot be used: what they held before is kept", append(fields, zap.Error(e.Err), zap.String("hint", hint))...)
+		return
+	}
 	label, hint := "health_check", "what the health check asks for is set by health of the upstream: try it by hand"
 	if failed, ok := errors.AsType[*upstream.Error](e.Err); ok {
 		v := classifyUpstream(failed)
@@ -170,6 +180,8 @@ func classifyUpstream(err *upstream.Error) verdict {
 	case err.Timeout():
 		return verdict{http.StatusGatewayTimeout, "upstream_timeout", zap.ErrorLevel,
 			"the server took the request and was silent: limits.response_header_timeout is how long it may think"}
+	case wantsCertificate(err):
+		return verdict{http.StatusBadGateway, "upstream_certificate", zap.ErrorLevel, certificateWanted}
 	case errors.Is(err, upstream.ErrMalformed):
 		return verdict{http.StatusBadGateway, "upstream_malformed", zap.ErrorLevel,
 			"the answer is not HTTP/1.1: does the server want https:// or h2c:// in its address?"}
@@ -214,16 +226,34 @@ func classifyHandshake(err *upstream.Error) verdict {
 	}
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		bad.label = "upstream_certificate"
-		bad.hint = "the server's certificate is not valid for the name in its address"
+		bad.hint = "the server's certificate is not valid for the name in its address: name the one it is for in tls.server_name of the upstream"
 		if _, unknown := errors.AsType[x509.UnknownAuthorityError](err); unknown {
-			bad.hint = "the server's certificate is not signed by a public authority"
+			bad.hint = "the server's certificate is not signed by an authority that is trusted: name the file of the one that signed it, or of the certificate itself, in tls.ca of the upstream"
 		}
+		return bad
+	}
+	if wantsCertificate(err) {
+		bad.label, bad.hint = "upstream_certificate", certificateWanted
 		return bad
 	}
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
 		bad.hint = "the server does not speak TLS on that port: should its address begin with http://?"
 	}
 	return bad
+}
+
+const certificateWanted = "the server does not accept the client certificate, or wants one: see tls.certificate and tls.key of the upstream"
+
+// wantsCertificate recognises what a server says about our certificate (RFC 8446
+// section 6.2). In TLS 1.3 it says so after the handshake, which is why it may
+// come instead of an answer. The alerts have no exported type.
+func wantsCertificate(err error) bool {
+	remote, ok := errors.AsType[*net.OpError](err)
+	if !ok || remote.Op != "remote error" {
+		return false
+	}
+	text := remote.Err.Error()
+	return strings.Contains(text, "certificate") || strings.Contains(text, "access denied")
 }
 
 // origin says where in the configuration a failure happened. The zero origin

@@ -112,7 +112,7 @@ func outgoing(x *exchange.Exchange, r *http.Request, early *informer) (*http.Req
 		delete(out.Header, "Content-Length")
 		out.Trailer = allowedTrailers(r.Trailer) // those announced; the values follow the body
 	}
-	body := &requestBody{in: r, out: out}
+	body := &requestBody{in: r, end: cmp.Or(x.Original, r), out: out}
 	out.Body = body
 	return out, body
 }

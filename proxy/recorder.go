@@ -30,7 +30,7 @@ func (p *Proxy) open(rw http.ResponseWriter, r *http.Request) (*recorder, *http.
 	x := &w.Exchange
 	x.Fill(r)
 	x.Started = time.Now()
-	x.Refuser = w
+	x.Refuser, x.Original = w, r
 	w.request = r.WithContext(&w.Carrier)
 	return w, w.request
 }

@@ -65,6 +65,11 @@ type Exchange struct {
 	// with the bare status.
 	Refuser Refuser
 
+	// Original is the request as the server made it, of which others are
+	// copies: what comes after a body (Trailer) is put there. Nil in tests
+	// without a server.
+	Original *http.Request
+
 	hooks []HeadHook
 	room  [4]HeadHook // for the first hooks
 }
@@ -86,7 +91,8 @@ type Pages interface {
 // HeadHook changes the head of the final response before it is sent, whoever
 // made it: an application, a cache, or we ourselves with an error page.
 type HeadHook interface {
-	// Head may change h. The status is final; 1xx are not shown, except 101.
+	// Head may change h, but not the values in it in place: a cache may hold
+	// them. The status is final; 1xx are not shown, except 101.
 	Head(r *http.Request, status int, h http.Header)
 }
 
@@ -104,6 +110,15 @@ func (x *Exchange) Head(r *http.Request, status int, h http.Header) {
 	for i := len(x.hooks) - 1; i >= 0; i-- {
 		x.hooks[i].Head(r, status, h)
 	}
+}
+
+// Detached returns a copy for a request of our own that goes on when the
+// client's has been answered: the same, but without hooks, and not shared.
+func (x *Exchange) Detached() *Exchange {
+	own := *x
+	own.hooks = nil
+	own.Status, own.Sent = 0, 0
+	return &own
 }
 
 // Scheme is "https" or "http", as the client sees it.

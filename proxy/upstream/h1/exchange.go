@@ -293,6 +293,8 @@ func (x *exchange) explain(err error) error {
 		}
 	}
 	switch {
+	case x.writeErr != nil && x.wrote == 0:
+		return &UnsentError{x.writeErr}
 	case x.writeErr != nil:
 		return x.writeErr
 	case isDeadline(err):
