@@ -25,6 +25,7 @@ type Generation struct {
 	pools   map[string]*pool // by what a site's proxy says: a name or an address
 	members map[upstream.MemberOptions]*upstream.Member
 	kept    kept
+	bounds  bounds
 	drain   time.Duration // for upgraded connections of pools that the next generation drops
 }
 
@@ -53,6 +54,7 @@ func (p *Proxy) Prepare(cfg *config.Config) (*Generation, error) {
 		members: make(map[upstream.MemberOptions]*upstream.Member),
 		kept:    make(kept),
 		drain:   cfg.Limits.ShutdownTimeout,
+		bounds:  bounds{fields: cfg.Limits.RequestHeaderCount, target: int(cfg.Limits.URILength)},
 	}
 	var problems config.Problems
 	for i := range cfg.Sites {
@@ -233,6 +235,7 @@ func memberOptions(cfg *config.Config, u *config.Upstream, server config.Server,
 			ConnectTimeout:        cfg.Limits.ConnectTimeout,
 			ResponseHeaderTimeout: cfg.Limits.ResponseHeaderTimeout,
 			ResponseHeaderBytes:   int64(cfg.Limits.ResponseHeaderBytes),
+			BodyTimeout:           cfg.Limits.UpstreamBodyTimeout,
 			IdleTimeout:           cfg.Limits.UpstreamIdleTimeout,
 			IdleConnections:       cfg.Limits.UpstreamIdleConnections,
 		},

@@ -151,7 +151,7 @@ func (b *routeBuilder) forward() http.Handler {
 		b.problems = append(b.problems, poolProblem(b.cfg, b.place.Path, to, err))
 		return nil
 	}
-	return &forward{proxy: b.proxy, to: pool, tunnels: &pool.tunnels, at: at}
+	return &forward{proxy: b.proxy, to: pool, tunnels: &pool.tunnels, silence: b.cfg.Limits.UpgradedIdleTimeout, at: at}
 }
 
 func (b *routeBuilder) redirect() http.Handler {

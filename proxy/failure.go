@@ -64,6 +64,10 @@ func (e *panicked) Error() string { return fmt.Sprintf("panic: %v", e.value) }
 // Causes that need no more than a name.
 var (
 	errStarting   = &exchange.Refusal{Status: http.StatusServiceUnavailable, Label: "starting", Reason: "no configuration has been loaded yet"}
+	errOverloaded = &exchange.Refusal{
+		Status: http.StatusServiceUnavailable, Label: "overloaded", Reason: "memory is short",
+		Hint: "the line \"memory is short\" says how much is in use: raise runtime.memory_limit, or lower limits.connections",
+	}
 	errTruncated  = errors.New("the server's response ended early")
 	errBadUpgrade = fmt.Errorf("%w: it switched to a protocol that was not asked for", upstream.ErrMalformed)
 	errBadStatus  = fmt.Errorf("%w: impossible status code", upstream.ErrMalformed)
@@ -119,7 +123,7 @@ func classifyBody(err *clientBodyError) verdict {
 		return verdict{http.StatusRequestEntityTooLarge, "body_too_large", zap.DebugLevel, ""}
 	}
 	if slow, ok := errors.AsType[net.Error](err); ok && slow.Timeout() {
-		return verdict{http.StatusRequestTimeout, "body_timeout", zap.DebugLevel, ""}
+		return verdict{http.StatusRequestTimeout, "body_timeout", zap.DebugLevel, "limits.min_rate and limits.min_rate_grace are how slow a client may be"}
 	}
 	return verdict{http.StatusBadRequest, "body_invalid", zap.DebugLevel, ""}
 }
@@ -211,6 +215,9 @@ func classifyConnect(err *upstream.Error) verdict {
 		bad.label, bad.hint = "upstream_refused", "the socket does not exist: is the server running, and is its directory mounted here?"
 	case errors.Is(err, syscall.EACCES):
 		bad.label, bad.hint = "upstream_refused", "sallyport's user may not open the socket"
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		bad.status, bad.label = http.StatusServiceUnavailable, "descriptors"
+		bad.hint = "raise the limit on open files: LimitNOFILE= in systemd, ulimits in compose"
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
 		bad.label, bad.hint = "upstream_unreachable", "there is no route to "+err.Server
 	default:

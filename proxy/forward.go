@@ -22,6 +22,7 @@ type forward struct {
 	proxy   *Proxy
 	to      http.RoundTripper // sets scheme and host of the request's URL
 	tunnels *tunnels          // where upgraded connections are kept
+	silence time.Duration     // that an upgraded connection may keep; 0 is no limit
 	at      origin
 }
 
@@ -155,6 +156,7 @@ func (f *forward) respond(w http.ResponseWriter, r *http.Request, res *http.Resp
 		// nothing after it may be taken for a request.
 		h["Connection"] = []string{"close"}
 	}
+	defer patient(w, r, res)()
 	w.WriteHeader(res.StatusCode)
 	if err := f.copyBody(w, r, res); err != nil {
 		if broken := body.failure(); broken != nil {

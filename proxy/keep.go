@@ -4,7 +4,8 @@ package proxy
 // files. Its keys are made of exactly the options that shape a value, so that
 // it stays what it is until one of them changes. Values that have something to
 // end have a method Close, which is called when the generation that took over
-// has no use for them; requests under way may still use them then.
+// has no use for them; requests under way may still use them then. Those that
+// have memory to give have a method Relieve, which is called while it is short.
 type kept map[any]any
 
 // keep returns what is kept under a key: by the generation that is being built,

@@ -18,6 +18,10 @@ type Options struct {
 	// Required if there is one.
 	Roots *x509.CertPool
 
+	// Overloaded reports that there is no memory for another request: it gets
+	// 503. It is asked for each and must be quick; nil is never.
+	Overloaded func() bool
+
 	// HTTPSPort is the port that redirects from plain HTTP lead to: the one
 	// that clients see. 0 means 443.
 	HTTPSPort int
@@ -89,12 +93,30 @@ func (p *Proxy) enter(w *recorder, r *http.Request) (*site, error) {
 	if g == nil {
 		return nil, errStarting
 	}
+	if err := g.bounds.check(r); err != nil {
+		return nil, err
+	}
+	if overloaded := p.options.Overloaded; overloaded != nil && overloaded() {
+		return nil, errOverloaded
+	}
 	s, err := g.router.route(r)
 	if err != nil {
 		return nil, err
 	}
 	w.Exchange.Site = s.name
 	return s, settle(r, s.merge)
+}
+
+// Relieve drops what the current generation keeps only to be quicker. It is
+// called while memory is short, and must not take long.
+func (p *Proxy) Relieve() {
+	if g := p.current.Load(); g != nil {
+		for _, value := range g.kept {
+			if gives, ok := value.(interface{ Relieve() }); ok {
+				gives.Relieve()
+			}
+		}
+	}
 }
 
 // Close ends upgraded connections and closes all pools. Requests under way

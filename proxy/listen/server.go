@@ -26,6 +26,7 @@ type Server struct {
 	http, https []net.Listener
 	udp         []net.PacketConn // for HTTP/3
 	conns       *table
+	flows       *flows
 
 	mu      sync.Mutex
 	engines []*http.Server // set by Run
@@ -73,6 +74,11 @@ func (s *Server) Run(ctx context.Context) error {
 	if !s.begin(plain, secure) {
 		return net.ErrClosed
 	}
+	watching, unwatch := context.WithCancel(background)
+	var watch sync.WaitGroup
+	defer watch.Wait()
+	defer unwatch() // it guards connections until the last has ended
+	watch.Go(func() { newGuard(s.options, s.conns, s.flows, quiet).run(watching) })
 	quic := newHTTP3Engine(s.options, s.conns, quiet)
 	defer quic.end()
 	if err := quic.begin(s.udp, s.tlsConfig()); err != nil {
@@ -83,10 +89,10 @@ func (s *Server) Run(ctx context.Context) error {
 		workers.Go(func() { quic.accept(l) })
 	}
 	for _, l := range s.http {
-		serve(plain, newAcceptor(l, s.conns, quiet))
+		serve(plain, newAcceptor(l, s.conns, s.options.Overloaded, quiet))
 	}
 	for _, l := range s.https {
-		a := newAcceptor(l, s.conns, quiet)
+		a := newAcceptor(l, s.conns, s.options.Overloaded, quiet)
 		h := newHandshaker(a, secure.TLSConfig, s.options.HandshakeTimeout)
 		workers.Go(h.run)
 		serve(secure, h)
@@ -158,7 +164,6 @@ func (s *Server) engine(ctx context.Context, quiet *zap.Logger, secure bool) *ht
 			MaxConcurrentStreams: o.HTTP2Streams,
 			SendPingTimeout:      30 * time.Second, // a peer that vanished is noticed
 			PingTimeout:          15 * time.Second,
-			WriteByteTimeout:     60 * time.Second,
 		}
 	}
 	return engine

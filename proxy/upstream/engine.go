@@ -31,6 +31,7 @@ func (s *Server) overHTTP1(dial func(context.Context) (net.Conn, error)) engine 
 		MaxIdle:                s.options.IdleConnections,
 		IdleTimeout:            s.options.IdleTimeout,
 		ResponseHeaderTimeout:  s.options.ResponseHeaderTimeout,
+		BodyIdleTimeout:        s.options.BodyTimeout,
 		ExpectContinueTimeout:  expectTimeout,
 		MaxResponseHeaderBytes: int(s.options.ResponseHeaderBytes),
 	}

@@ -50,6 +50,11 @@ type Options struct {
 	// HTTP/1.1 to a plain server, else net/http's default of 10 MiB.
 	ResponseHeaderBytes int64
 
+	// BodyTimeout bounds how long the server may stand still in the middle of a
+	// body: send no more of a response, or take no more of a request. Streams
+	// of events, gRPC and upgraded connections are exempt. Zero is no limit.
+	BodyTimeout time.Duration
+
 	// IdleTimeout bounds how long an unused connection is kept. Zero is no
 	// limit.
 	IdleTimeout time.Duration

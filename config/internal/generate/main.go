@@ -30,7 +30,7 @@ func run(dir string) error {
 // generate returns the content of each generated file by its name.
 func generate(dir string) (map[string][]byte, error) {
 	var sources [][]byte
-	names, err := filepath.Glob(dir + "/types*.go")
+	names, err := filepath.Glob(filepath.Join(dir, "types*.go"))
 	if err != nil {
 		return nil, err
 	}

@@ -38,8 +38,8 @@ type Options struct {
 
 	// BodyIdleTimeout bounds how long the server may stand still in the middle
 	// of a body: send no more of a response that is being read, or take no
-	// more of a request. What is streamed needs a long one. It does not apply
-	// to upgraded connections. Zero or negative is no limit.
+	// more of a request. It does not apply to upgraded connections, nor to the
+	// sending of events (text/event-stream). Zero or negative is no limit.
 	BodyIdleTimeout time.Duration
 
 	// ExpectContinueTimeout is how long a body announced with Expect:
