@@ -123,18 +123,14 @@ func New(o Options, logger *zap.Logger) (*Verifier, error) {
 
 // Refusals.
 var (
-	errNoToken = refusal("token_missing", "the client sent no token")
-	errInvalid = refusal("token_invalid", "the token is not valid: form, algorithm or signature")
-	errExpired = refusal("token_expired", "the token has expired")
-	errEarly   = refusal("token_early", "the token is not valid yet")
-	errIssuer  = refusal("token_issuer", "the token is of another issuer")
-	errForeign = refusal("token_audience", "the token is for another audience")
+	errNoToken = &exchange.Refusal{Status: http.StatusUnauthorized, Label: "token_missing", Reason: "the client sent no token"}
+	errInvalid = &exchange.Refusal{Status: http.StatusUnauthorized, Label: "token_invalid", Reason: "the token is not valid: form, algorithm or signature"}
+	errExpired = &exchange.Refusal{Status: http.StatusUnauthorized, Label: "token_expired", Reason: "the token has expired"}
+	errEarly   = &exchange.Refusal{Status: http.StatusUnauthorized, Label: "token_early", Reason: "the token is not valid yet"}
+	errIssuer  = &exchange.Refusal{Status: http.StatusUnauthorized, Label: "token_issuer", Reason: "the token is of another issuer"}
+	errForeign = &exchange.Refusal{Status: http.StatusUnauthorized, Label: "token_audience", Reason: "the token is for another audience"}
 	errTwice   = &exchange.Refusal{Status: http.StatusBadRequest, Label: "authorization_ambiguous", Reason: "the request has more than one token"}
 )
-
-func refusal(label, reason string) *exchange.Refusal {
-	return &exchange.Refusal{Status: http.StatusUnauthorized, Label: label, Reason: reason}
-}
 
 // keysError is that no token can be verified: not the client's fault.
 type keysError struct{ err error }
