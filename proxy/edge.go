@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"go.uber.org/zap"
+
+	"github.com/sallyport/sallyport/proxy/internal/wire"
 )
 
 // requestID is the field under which a request's id travels: through the
@@ -18,6 +20,7 @@ const requestID = "X-Request-Id"
 var (
 	errMethod     = &refusal{http.StatusNotImplemented, "method_refused", "CONNECT and TRACE are not for a gateway", ""}
 	errTarget     = &refusal{http.StatusBadRequest, "target_invalid", "the request target has a character that does not belong there", ""}
+	errLookalike  = &refusal{http.StatusBadRequest, "field_lookalike", "a field differs from one that only a proxy or the protocol may set by an underscore", ""}
 	errConnection = &refusal{http.StatusBadRequest, "connection_invalid", "the Connection field names an end-to-end field", ""}
 )
 
@@ -31,15 +34,20 @@ var (
 func admit(r *http.Request, logger *zap.Logger) error {
 	named := r.Header["Connection"]
 	admitSocket(r)
+	deceiving := false
 	for name := range r.Header {
 		if forged(name) {
 			delete(r.Header, name)
 		} else if strings.IndexByte(name, '_') >= 0 {
+			deceiving = deceiving || wire.Lookalike(name)
 			delete(r.Header, name)
 			logger.Debug("request field with an underscore dropped", zap.String("field", name))
 		}
 	}
 	r.Header[requestID] = []string{newID()}
+	if deceiving {
+		return errLookalike
+	}
 	if err := checkMethod(r.Method); err != nil {
 		return err
 	}
