@@ -42,6 +42,18 @@ func habit(t reflect.Type, key string) string {
 		case "health_check", "healthcheck", "check":
 			return "write health: {path: /healthz}"
 		}
+	case reflect.TypeFor[UpstreamTLS]():
+		switch key {
+		case "insecure", "insecure_skip_verify", "skip_verify", "tls_insecure_skip_verify", "verify", "proxy_ssl_verify":
+			return "servers' certificates are always checked; name the authority that signed them,\n" +
+				"or the certificate itself, in ca: FILE; if it is for another name, add server_name: NAME"
+		case "root", "roots", "ca_root", "ca_file", "trusted_certificate":
+			return "write ca: FILE"
+		case "sni", "name", "host":
+			return "write server_name: NAME"
+		case "cert":
+			return "write certificate: FILE"
+		}
 	case serverType:
 		switch key {
 		case "address", "host", "server":

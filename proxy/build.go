@@ -3,8 +3,10 @@ package proxy
 import (
 	"cmp"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -12,6 +14,7 @@ import (
 	"github.com/sallyport/sallyport/proxy/upstream"
 	"github.com/sallyport/sallyport/proxy/upstream/balance"
 	"github.com/sallyport/sallyport/proxy/upstream/probe"
+	"github.com/sallyport/sallyport/proxy/upstream/tlsfiles"
 )
 
 // Generation is everything that was built from one configuration. It never
@@ -20,6 +23,8 @@ type Generation struct {
 	router  *router
 	pools   map[string]*pool // by what a site's proxy says: a name or an address
 	members map[upstream.MemberOptions]*upstream.Member
+	bounds  bounds
+	caches  []func()      // each drops what a cache holds in memory
 	drain   time.Duration // for upgraded connections of pools that the next generation drops
 }
 
@@ -47,6 +52,7 @@ func (p *Proxy) Prepare(cfg *config.Config) (*Generation, error) {
 		pools:   make(map[string]*pool),
 		members: make(map[upstream.MemberOptions]*upstream.Member),
 		drain:   cfg.Limits.ShutdownTimeout,
+		bounds:  bounds{fields: cfg.Limits.RequestHeaderCount, target: int(cfg.Limits.URILength)},
 	}
 	var problems config.Problems
 	for i := range cfg.Sites {
@@ -68,12 +74,13 @@ func (p *Proxy) addSite(next *Generation, cfg *config.Config, entry *config.Site
 	}
 	pool, err := p.pool(next, cfg, entry.Proxy)
 	if err != nil {
-		return append(problems, cfg.Problem(path+".proxy", err.Error(), ""))
+		return append(problems, poolProblem(cfg, entry, err))
 	}
 	s := &site{name: entry.Name, action: &forward{
 		proxy:   p,
 		to:      pool,
 		tunnels: &pool.tunnels,
+		silence: cfg.Limits.UpgradedIdleTimeout,
 		at:      at,
 	}}
 	if err := next.router.add(entry.Name, s); err != nil {
@@ -85,6 +92,14 @@ func (p *Proxy) addSite(next *Generation, cfg *config.Config, entry *config.Site
 		}
 	}
 	return problems
+}
+
+// poolProblem says where in the configuration the cause of an error stands.
+func poolProblem(cfg *config.Config, entry *config.Site, err error) config.Problem {
+	if file, ok := errors.AsType[*tlsfiles.Error](err); ok {
+		return cfg.Problem(fmt.Sprintf("upstreams[%s].tls.%s", entry.Proxy, file.Part), file.Error(), file.Hint())
+	}
+	return cfg.Problem(fmt.Sprintf("sites[%s].proxy", entry.Name), err.Error(), "")
 }
 
 // pool returns what a site's proxy leads to: the generation's own pool, the
@@ -219,6 +234,7 @@ func memberOptions(cfg *config.Config, u *config.Upstream, server config.Server,
 			ConnectTimeout:        cfg.Limits.ConnectTimeout,
 			ResponseHeaderTimeout: cfg.Limits.ResponseHeaderTimeout,
 			ResponseHeaderBytes:   int64(cfg.Limits.ResponseHeaderBytes),
+			BodyTimeout:           cfg.Limits.UpstreamBodyTimeout,
 			IdleTimeout:           cfg.Limits.UpstreamIdleTimeout,
 			IdleConnections:       cfg.Limits.UpstreamIdleConnections,
 		},
@@ -231,6 +247,10 @@ func memberOptions(cfg *config.Config, u *config.Upstream, server config.Server,
 		MaxFails:       u.MaxFails,
 		FailTimeout:    u.FailTimeout,
 		SlowStart:      u.SlowStart,
+	}
+	if t := u.TLS; t != nil && strings.HasPrefix(server.URL, "https://") {
+		o.Files = tlsfiles.Options{CA: t.CA, Certificate: t.Certificate, Key: t.Key}
+		o.ServerName = t.ServerName
 	}
 	if h := u.Health; h != nil {
 		least, most := h.StatusRange()

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"runtime/debug"
+	"strings"
 	"syscall"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/sallyport/sallyport/proxy/upstream"
+	"github.com/sallyport/sallyport/proxy/upstream/tlsfiles"
 )
 
 // refusal is an error of our own that knows how it is to be answered.
@@ -71,6 +73,8 @@ func (e *panicked) Error() string { return fmt.Sprintf("panic: %v", e.value) }
 // Causes that need no more than a name.
 var (
 	errStarting   = &refusal{http.StatusServiceUnavailable, "starting", "no configuration has been loaded yet", ""}
+	errOverloaded = &refusal{http.StatusServiceUnavailable, "overloaded", "memory is short",
+		"the line \"memory is short\" says how much is in use: raise runtime.memory_limit, or lower limits.connections"}
 	errTruncated  = errors.New("the server's response ended early")
 	errBadUpgrade = fmt.Errorf("%w: it switched to a protocol that was not asked for", upstream.ErrMalformed)
 	errBadStatus  = fmt.Errorf("%w: impossible status code", upstream.ErrMalformed)
@@ -126,7 +130,7 @@ func classifyBody(err *clientBodyError) verdict {
 		return verdict{http.StatusRequestEntityTooLarge, "body_too_large", zap.DebugLevel, ""}
 	}
 	if slow, ok := errors.AsType[net.Error](err); ok && slow.Timeout() {
-		return verdict{http.StatusRequestTimeout, "body_timeout", zap.DebugLevel, ""}
+		return verdict{http.StatusRequestTimeout, "body_timeout", zap.DebugLevel, "limits.min_rate and limits.min_rate_grace are how slow a client may be"}
 	}
 	return verdict{http.StatusBadRequest, "body_invalid", zap.DebugLevel, ""}
 }
@@ -156,6 +160,14 @@ func (p *Proxy) serverChanged(e upstream.Event) {
 		p.logger.Info("server is back", fields...)
 		return
 	}
+	if e.Kept {
+		hint := ""
+		if file, ok := errors.AsType[*tlsfiles.Error](e.Err); ok {
+			hint = file.Hint()
+		}
+		p.logger.Warn("changed TLS files of an upstream cannot be used: what they held before is kept", append(fields, zap.Error(e.Err), zap.String("hint", hint))...)
+		return
+	}
 	label, hint := "health_check", "what the health check asks for is set by health of the upstream: try it by hand"
 	if failed, ok := errors.AsType[*upstream.Error](e.Err); ok {
 		v := classifyUpstream(failed)
@@ -179,6 +191,8 @@ func classifyUpstream(err *upstream.Error) verdict {
 	case err.Timeout():
 		return verdict{http.StatusGatewayTimeout, "upstream_timeout", zap.ErrorLevel,
 			"the server took the request and was silent: limits.response_header_timeout is how long it may think"}
+	case wantsCertificate(err):
+		return verdict{http.StatusBadGateway, "upstream_certificate", zap.ErrorLevel, certificateWanted}
 	case errors.Is(err, upstream.ErrMalformed):
 		return verdict{http.StatusBadGateway, "upstream_malformed", zap.ErrorLevel,
 			"the answer is not HTTP/1.1: does the server want https:// or h2c:// in its address?"}
@@ -208,6 +222,9 @@ func classifyConnect(err *upstream.Error) verdict {
 		bad.label, bad.hint = "upstream_refused", "the socket does not exist: is the server running, and is its directory mounted here?"
 	case errors.Is(err, syscall.EACCES):
 		bad.label, bad.hint = "upstream_refused", "sallyport's user may not open the socket"
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		bad.status, bad.label = http.StatusServiceUnavailable, "descriptors"
+		bad.hint = "raise the limit on open files: LimitNOFILE= in systemd, ulimits in compose"
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
 		bad.label, bad.hint = "upstream_unreachable", "there is no route to "+err.Server
 	default:
@@ -223,16 +240,34 @@ func classifyHandshake(err *upstream.Error) verdict {
 	}
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		bad.label = "upstream_certificate"
-		bad.hint = "the server's certificate is not valid for the name in its address"
+		bad.hint = "the server's certificate is not valid for the name in its address: name the one it is for in tls.server_name of the upstream"
 		if _, unknown := errors.AsType[x509.UnknownAuthorityError](err); unknown {
-			bad.hint = "the server's certificate is not signed by a public authority"
+			bad.hint = "the server's certificate is not signed by an authority that is trusted: name the file of the one that signed it, or of the certificate itself, in tls.ca of the upstream"
 		}
+		return bad
+	}
+	if wantsCertificate(err) {
+		bad.label, bad.hint = "upstream_certificate", certificateWanted
 		return bad
 	}
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
 		bad.hint = "the server does not speak TLS on that port: should its address begin with http://?"
 	}
 	return bad
+}
+
+const certificateWanted = "the server does not accept the client certificate, or wants one: see tls.certificate and tls.key of the upstream"
+
+// wantsCertificate recognises what a server says about our certificate (RFC 8446
+// section 6.2). In TLS 1.3 it says so after the handshake, which is why it may
+// come instead of an answer. The alerts have no exported type.
+func wantsCertificate(err error) bool {
+	remote, ok := errors.AsType[*net.OpError](err)
+	if !ok || remote.Op != "remote error" {
+		return false
+	}
+	text := remote.Err.Error()
+	return strings.Contains(text, "certificate") || strings.Contains(text, "access denied")
 }
 
 // origin says where in the configuration a failure happened. The zero origin

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"fmt"
-	"io"
 	"maps"
 	"net/http"
 	"net/http/httptrace"
@@ -10,6 +9,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"time"
 )
 
 // forward is the action that sends requests to a server and copies its
@@ -18,6 +18,7 @@ type forward struct {
 	proxy   *Proxy
 	to      http.RoundTripper // sets scheme and host of the request's URL
 	tunnels *tunnels          // where upgraded connections are kept
+	silence time.Duration     // that an upgraded connection may keep; 0 is no limit
 	at      origin
 }
 
@@ -133,6 +134,7 @@ func (f *forward) respond(w http.ResponseWriter, r *http.Request, res *http.Resp
 		// nothing after it may be taken for a request.
 		h["Connection"] = []string{"close"}
 	}
+	defer patient(w, r, res)()
 	w.WriteHeader(res.StatusCode)
 	if err := f.copyBody(w, r, res); err != nil {
 		if broken := body.failure(); broken != nil {
@@ -143,42 +145,26 @@ func (f *forward) respond(w http.ResponseWriter, r *http.Request, res *http.Resp
 	setTrailers(h, res.Trailer)
 }
 
-// copyBody copies a response's body, piece by piece as it comes. What has no
-// announced length may be a stream that somebody watches, so each piece, and
-// first of all the head, is pushed out at once; with a length, pushing is left
-// to the buffers' being full, which is cheaper.
+// copyBody copies a response's body. What has no announced length may be a
+// stream that somebody watches, so each piece of it is pushed out as it comes;
+// with a length, pushing is left to the buffers' being full, which is cheaper.
 func (f *forward) copyBody(w http.ResponseWriter, r *http.Request, res *http.Response) error {
-	if r.Method == http.MethodHead {
+	if r.Method == http.MethodHead || res.Body == http.NoBody {
 		return nil
 	}
-	control := http.NewResponseController(w)
-	streaming := streams(res)
-	if streaming {
-		if err := control.Flush(); err != nil {
-			return &deliveryError{err}
-		}
+	c := f.proxy.copiers.Get().(*copier)
+	defer c.release(&f.proxy.copiers)
+	if err := c.begin(w, res.Body, streams(res)); err != nil {
+		return &deliveryError{err}
 	}
-	buffer := f.proxy.buffers.Get().(*[copySize]byte)
-	defer f.proxy.buffers.Put(buffer)
-	for {
-		n, readErr := res.Body.Read(buffer[:])
-		if n > 0 {
-			if _, err := w.Write(buffer[:n]); err != nil {
-				return &deliveryError{err}
-			}
-			if streaming && readErr == nil {
-				if err := control.Flush(); err != nil {
-					return &deliveryError{err}
-				}
-			}
-		}
-		if readErr == io.EOF {
-			return nil
-		}
-		if readErr != nil {
-			return fmt.Errorf("%w: %w", errTruncated, readErr)
-		}
+	err := c.copy(res.Body, &f.proxy.buffers)
+	switch {
+	case c.failed != nil:
+		return &deliveryError{c.failed}
+	case err != nil:
+		return fmt.Errorf("%w: %w", errTruncated, err)
 	}
+	return nil
 }
 
 // streams reports whether a response is to be pushed out piece by piece.

@@ -20,6 +20,10 @@ type Options struct {
 	// Required if there is one.
 	Roots *x509.CertPool
 
+	// Overloaded reports that there is no memory for another request: it gets
+	// 503. It is asked for each and must be quick; nil is never.
+	Overloaded func() bool
+
 	// HTTPSPort is the port that redirects from plain HTTP lead to: the one
 	// that clients see. 0 means 443.
 	HTTPSPort int
@@ -32,6 +36,7 @@ type Proxy struct {
 	current  atomic.Pointer[Generation]
 	failures *failureLog
 	buffers  sync.Pool // of *[copySize]byte
+	copiers  sync.Pool // of *copier
 
 	commits sync.Mutex
 	retired map[*pool]struct{} // those that drain
@@ -48,6 +53,7 @@ func New(o Options) *Proxy {
 		failures: newFailureLog(),
 		retired:  make(map[*pool]struct{}),
 		buffers:  sync.Pool{New: func() any { return new([copySize]byte) }},
+		copiers:  sync.Pool{New: func() any { return new(copier) }},
 	}
 }
 
@@ -73,7 +79,23 @@ func (p *Proxy) enter(r *http.Request) (*site, error) {
 	if g == nil {
 		return nil, errStarting
 	}
+	if err := g.bounds.check(r); err != nil {
+		return nil, err
+	}
+	if overloaded := p.options.Overloaded; overloaded != nil && overloaded() {
+		return nil, errOverloaded
+	}
 	return g.router.route(r)
+}
+
+// Relieve drops what the current generation keeps only to be quicker. It is
+// called while memory is short, and must not take long.
+func (p *Proxy) Relieve() {
+	if g := p.current.Load(); g != nil {
+		for _, drop := range g.caches {
+			drop()
+		}
+	}
 }
 
 // Close ends upgraded connections and closes all pools. Requests under way

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -65,7 +66,7 @@ func (f *forward) upgrade(w http.ResponseWriter, r *http.Request, res *http.Resp
 		return
 	}
 	defer client.Close()
-	t := &tunnel{client: client, server: server}
+	t := &tunnel{client: client, server: server, limit: f.silence}
 	if !f.tunnels.add(t) {
 		return
 	}
@@ -107,13 +108,20 @@ type tunnel struct {
 	client io.ReadWriteCloser
 	server io.ReadWriteCloser
 
+	limit time.Duration // of silence in both directions; 0 is none
+	moved atomic.Int64  // when something moved last, in nanoseconds since epoch
+	epoch time.Time
+
 	mu      sync.Mutex
-	silence *time.Timer // set when one direction has ended
+	silence *time.Timer // looks after the limit
+	ended   bool
 }
 
 // copy runs both directions and returns when both have ended. ahead is what
 // was read from the client already.
 func (t *tunnel) copy(p *Proxy, ahead []byte) {
+	t.epoch = time.Now()
+	t.watch(t.limit)
 	var up sync.WaitGroup
 	up.Go(func() {
 		if len(ahead) > 0 {
@@ -128,6 +136,7 @@ func (t *tunnel) copy(p *Proxy, ahead []byte) {
 	up.Wait()
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.ended = true
 	if t.silence != nil {
 		t.silence.Stop()
 	}
@@ -146,7 +155,7 @@ func (t *tunnel) pipe(p *Proxy, to io.Writer, from io.Reader) {
 				t.close()
 				return
 			}
-			t.progress()
+			t.moved.Store(int64(time.Since(t.epoch)))
 		}
 		if readErr == nil {
 			continue
@@ -161,19 +170,41 @@ func (t *tunnel) pipe(p *Proxy, to io.Writer, from io.Reader) {
 	}
 }
 
+// halfClosed tightens the limit.
 func (t *tunnel) halfClosed() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.silence == nil {
-		t.silence = time.AfterFunc(halfClosedLimit, t.close)
+	t.moved.Store(int64(time.Since(t.epoch)))
+	if t.limit == 0 || t.limit > halfClosedLimit {
+		t.watch(halfClosedLimit)
 	}
 }
 
-func (t *tunnel) progress() {
+// watch starts to wait for a silence of limit, in place of what was waited for
+// before. One timer looks now and then how long it has been silent: setting it
+// anew with each piece would cost more than the piece.
+func (t *tunnel) watch(limit time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if limit <= 0 || t.ended {
+		return
+	}
 	if t.silence != nil {
-		t.silence.Reset(halfClosedLimit)
+		t.silence.Stop()
+	}
+	t.limit = limit
+	t.silence = time.AfterFunc(limit, t.look)
+}
+
+// look closes a tunnel that has been silent for too long.
+func (t *tunnel) look() {
+	t.mu.Lock()
+	left := t.limit - (time.Since(t.epoch) - time.Duration(t.moved.Load()))
+	over := left <= 0 && !t.ended
+	if left > 0 && !t.ended {
+		t.silence.Reset(left)
+	}
+	t.mu.Unlock()
+	if over {
+		t.close()
 	}
 }
 

@@ -28,6 +28,7 @@ type Server struct {
 	http, https []net.Listener
 	udp         []net.PacketConn // for HTTP/3
 	conns       *table
+	flows       *flows
 
 	mu     sync.Mutex
 	close  func() // ends the engines; set by Run
@@ -73,6 +74,11 @@ func (s *Server) Run(ctx context.Context) error {
 	if !s.begin(plain, secure, multiplexed) {
 		return net.ErrClosed
 	}
+	watching, unwatch := context.WithCancel(background)
+	var watch sync.WaitGroup
+	defer watch.Wait()
+	defer unwatch() // it guards connections until the last has ended
+	watch.Go(func() { newGuard(s.options, s.conns, s.flows, quiet).run(watching) })
 	quic := newHTTP3Engine(s.options, s.conns, quiet)
 	defer quic.end()
 	if err := quic.begin(s.udp, s.tlsConfig()); err != nil {
@@ -87,11 +93,11 @@ func (s *Server) Run(ctx context.Context) error {
 		workers.Go(func() { ended <- serveAll(l, one) })
 	}
 	for _, l := range s.http {
-		serve(newAcceptor(l, s.conns, quiet), plain.Serve)
+		serve(newAcceptor(l, s.conns, s.options.Overloaded, quiet), plain.Serve)
 	}
 	h2 := newHandover()
 	for _, l := range s.https {
-		h := newHandshaker(newAcceptor(l, s.conns, quiet), s.tlsConfig(), s.options.HandshakeTimeout)
+		h := newHandshaker(newAcceptor(l, s.conns, s.options.Overloaded, quiet), s.tlsConfig(), s.options.HandshakeTimeout)
 		workers.Go(h.run)
 		serve(h, func(c net.Conn) {
 			if secured, ok := c.(*tls.Conn); ok && secured.ConnectionState().NegotiatedProtocol == "h2" {
@@ -168,6 +174,8 @@ func (s *Server) engine(handler http.Handler, quiet *zap.Logger) *h1.Server {
 	return h1.New(h1.Options{
 		Handler:       handler,
 		HeaderBytes:   o.RequestHeaderBytes,
+		HeaderCount:   o.RequestHeaderCount,
+		TargetBytes:   o.URILength,
 		HeaderTimeout: o.RequestHeaderTimeout,
 		IdleTimeout:   o.IdleTimeout,
 		State:         s.conns.observe,
@@ -206,7 +214,6 @@ func (s *Server) http2Engine(ctx context.Context, quiet *zap.Logger) (*http.Serv
 			MaxConcurrentStreams: o.HTTP2Streams,
 			SendPingTimeout:      30 * time.Second, // a peer that vanished is noticed
 			PingTimeout:          15 * time.Second,
-			WriteByteTimeout:     60 * time.Second,
 		},
 	}
 	return engine, configureHTTP2(engine)

@@ -124,19 +124,25 @@ func (x *exchange) repeat(i int, err error) bool {
 	if failed.Stage != Exchange {
 		return x.others() // nothing was sent
 	}
-	reason := RetryClosed
-	if failed.Timeout() {
-		reason = RetryTimeout
-	} else if errors.Is(err, ErrMalformed) {
-		return false
-	}
-	if x.pool.options.RetryOn&reason == 0 || !idempotent(x.req.Method) {
+	if !failed.Unsent && !x.worthRepeating(failed) {
 		return false
 	}
 	if !x.others() {
 		x.tried, x.refused = balance.Set{}, balance.Set{} // the same servers then: it may have been a restart
 	}
 	return true
+}
+
+// worthRepeating reports whether a request that the server may have seen is to
+// be sent again. Nothing of its body was.
+func (x *exchange) worthRepeating(failed *Error) bool {
+	reason := RetryClosed
+	if failed.Timeout() {
+		reason = RetryTimeout
+	} else if errors.Is(failed, ErrMalformed) {
+		return false
+	}
+	return x.pool.options.RetryOn&reason != 0 && idempotent(x.req.Method)
 }
 
 // others reports whether a member is left that was not tried.

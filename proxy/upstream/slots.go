@@ -105,8 +105,8 @@ func leased(body io.ReadCloser, l *lease) io.ReadCloser {
 	switch with := body.(type) {
 	case io.ReadWriteCloser: // an upgraded connection
 		return leasedConn{b, with}
-	case io.WriterTo:
-		return leasedWriterTo{b, with}
+	case pieces:
+		return leasedPieces{b, with}
 	}
 	return b
 }
@@ -121,9 +121,15 @@ func (b leasedBody) Close() error {
 	return b.ReadCloser.Close()
 }
 
-type leasedWriterTo struct {
-	leasedBody
+// pieces is what our own engine's bodies can do besides.
+type pieces interface {
 	io.WriterTo
+	AtHand() (more, ended bool)
+}
+
+type leasedPieces struct {
+	leasedBody
+	pieces
 }
 
 type leasedConn struct {

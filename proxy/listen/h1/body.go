@@ -143,7 +143,7 @@ func (b *body) end() {
 	}
 	b.closed.Store(true)
 	if !b.mu.TryLock() {
-		_ = b.x.conn.limitReadNow(longAgo)
+		_ = b.x.conn.limitReadNow(longAgo())
 		b.mu.Lock()
 		_ = b.x.conn.limitReadNow(time.Time{})
 	}

@@ -180,14 +180,13 @@ func (c *conn) grow(limit int) bool {
 	return true
 }
 
-// largestWrite bounds what is written under one deadline.
-const largestWrite = 64 << 10
-
-// write writes p. After an error the connection is broken.
+// write writes p, in pieces that whoever watches the socket can see move. It has
+// no deadline unless the handler has set one: that a client takes what it is sent
+// is for the owner of the socket to see to. After an error the connection is
+// broken.
 func (c *conn) write(p []byte) error {
 	for len(p) > 0 {
-		n := min(len(p), largestWrite)
-		c.allowWrite()
+		n := min(len(p), outSize)
 		if _, err := c.nc.Write(p[:n]); err != nil {
 			c.broken.Store(true)
 			return err
@@ -197,16 +196,15 @@ func (c *conn) write(p []byte) error {
 	return nil
 }
 
-// deadlines are the limits of a connection's reads and writes. Setting one on
-// a socket costs a lock and a timer, and most are replaced long before they
+// deadlines are the limits of a connection's reads. Setting one on a
+// socket costs a lock and a timer, and most are replaced long before they
 // are due. So one that is too early is left as it is: when it is due and the
 // limit is not, it is set anew (early).
 type deadlines struct {
-	mu         sync.Mutex
-	readLimit  time.Time // what is meant; zero: none
-	readArmed  time.Time // what is set; zero: none
-	writeArmed time.Time
-	writeOwn   bool // a handler has set the write deadline
+	mu        sync.Mutex
+	readLimit time.Time // what is meant; zero: none
+	readArmed time.Time // what is set; zero: none
+	writeOwn  bool      // a handler has set the write deadline
 }
 
 // limitRead bounds reading from now on. Zero means without limit.
@@ -243,22 +241,6 @@ func (c *conn) early() bool {
 	return c.armRead(c.readLimit) == nil
 }
 
-// allowWrite gives the next write at least writeStall, if the handler has not
-// said otherwise. A write deadline that is due is final, so it is moved before
-// it comes near.
-func (c *conn) allowWrite() {
-	c.deadlines.mu.Lock()
-	defer c.deadlines.mu.Unlock()
-	if c.writeOwn {
-		return
-	}
-	now := time.Now()
-	if c.writeArmed.Sub(now) < writeStall {
-		c.writeArmed = now.Add(2 * writeStall)
-		_ = c.nc.SetWriteDeadline(c.writeArmed)
-	}
-}
-
 // setWriteDeadline is the handler's.
 func (c *conn) setWriteDeadline(t time.Time) error {
 	c.deadlines.mu.Lock()
@@ -273,7 +255,8 @@ func (c *conn) disownDeadlines() {
 	defer c.deadlines.mu.Unlock()
 	c.readLimit = time.Time{}
 	if c.writeOwn {
-		c.writeOwn, c.writeArmed = false, time.Time{}
+		c.writeOwn = false
+		_ = c.nc.SetWriteDeadline(time.Time{})
 	}
 }
 

@@ -53,11 +53,6 @@ type Options struct {
 const (
 	defaultHeaderBytes = 64 << 10
 	defaultHeaderCount = 128
-
-	// writeStall is how long the client may take nothing of what is written.
-	// It is exceeded by up to as much, since the deadline is not moved with
-	// each write.
-	writeStall = 60 * time.Second
 )
 
 // Server serves connections. It starts nothing by itself.

@@ -7,7 +7,7 @@ import (
 )
 
 // longAgo as a deadline wakes up whoever waits.
-var longAgo = time.Unix(1, 0)
+func longAgo() time.Time { return time.Unix(1, 0) }
 
 // watchDelay is how long a request is under way, at least, before somebody
 // listens for the client's leaving. It is up to twice that.
@@ -113,7 +113,7 @@ func (c *conn) stopWatch() {
 	if w.active == nil {
 		return
 	}
-	_ = c.limitReadNow(longAgo)
+	_ = c.limitReadNow(longAgo())
 	<-w.active
 	w.active = nil
 	_ = c.limitReadNow(time.Time{})

@@ -1,6 +1,9 @@
 package h1
 
-import "io"
+import (
+	"bytes"
+	"io"
+)
 
 // States of a body, to keep its connection from being given back under a Read
 // that another goroutine has under way.
@@ -41,6 +44,22 @@ func (x *exchange) WriteTo(w io.Writer) (int64, error) {
 		}
 	}
 	return total, x.failure()
+}
+
+// AtHand reports, without waiting, whether more of the body has arrived and
+// whether nothing more will come. A caller that passes the body on may hold
+// back what it has while more is there. Only whoever reads the body may call
+// it, or the writer that WriteTo writes to.
+func (x *exchange) AtHand() (more, ended bool) {
+	if x.ended != nil {
+		return false, true
+	}
+	ahead := x.c.buffered()
+	if x.kind != byChunks || x.chunk == chunkData {
+		return len(ahead) > 0, false
+	}
+	size := bytes.IndexByte(ahead, '\n')
+	return size >= 0 && size+1 < len(ahead), false
 }
 
 // copyOut copies what is not ready in the read buffer.

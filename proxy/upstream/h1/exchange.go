@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -273,7 +274,9 @@ func (x *exchange) begin() error {
 		return nil
 	}
 	x.kind, x.left = kind, max(x.res.ContentLength, 0)
-	x.c.patience = x.t.options.BodyIdleTimeout
+	if !strings.HasPrefix(x.res.Header.Get("Content-Type"), "text/event-stream") {
+		x.c.patience = x.t.options.BodyIdleTimeout
+	}
 	x.res.Body = x
 	return nil
 }
@@ -293,6 +296,8 @@ func (x *exchange) explain(err error) error {
 		}
 	}
 	switch {
+	case x.writeErr != nil && x.wrote == 0:
+		return &UnsentError{x.writeErr}
 	case x.writeErr != nil:
 		return x.writeErr
 	case isDeadline(err):

@@ -1,0 +1,133 @@
+package exchange
+
+import (
+	"context"
+	"net/http"
+	"net/netip"
+	"time"
+)
+
+// Exchange is what is known of one request. Fields that are not known yet are
+// zero.
+type Exchange struct {
+	// ID is the request's id: 32 hexadecimal digits, always ours.
+	ID string
+
+	// Started is when the request's head had been read.
+	Started time.Time
+
+	// Peer is the other end of the connection.
+	Peer netip.AddrPort
+
+	// Client is who asks: the peer's address or, if the peer is trusted to say
+	// so, the one that it names. Never an IPv4-mapped IPv6 address, never with
+	// a zone.
+	Client netip.Addr
+
+	// Secure says that the client speaks TLS, to us or to a trusted peer.
+	Secure bool
+
+	// Target is the request target as it came, before any rewriting.
+	Target string
+
+	// Site is the name of the site, and Route that of the route in it, as the
+	// configuration has them.
+	Site, Route string
+
+	// Captures are the groups of the route's path_regexp; 0 is the whole match.
+	// Nil if it has none.
+	Captures []string
+
+	// User is who the client has proven to be, or "".
+	User string
+
+	// Upstream is the name of the upstream and Server the address of the server
+	// that answered; Attempts is how often the request was sent, and
+	// UpstreamTime how long it took from the first attempt to the response's
+	// head.
+	Upstream, Server string
+	Attempts         int
+	UpstreamTime     time.Duration
+
+	// Status is the final status that was sent, 0 before; Sent is how many
+	// bytes of body went after it, before any transfer coding.
+	Status int
+	Sent   int64
+
+	// Failure is the label of what went wrong, from a closed set, or "".
+	Failure string
+
+	// Refuser answers what Refuse is called with. Set by the proxy; nil answers
+	// with the bare status.
+	Refuser Refuser
+
+	hooks []HeadHook
+}
+
+// Refuser answers a request that cannot be served, logs why if that is due, and
+// counts it. Nothing of a response has been sent yet, but fields of its header
+// that belong to the refusal (WWW-Authenticate, Retry-After) may be set.
+type Refuser interface {
+	Refuse(w http.ResponseWriter, r *http.Request, err error)
+}
+
+// HeadHook changes the head of the final response before it is sent, whoever
+// made it: an application, a cache, or we ourselves with an error page.
+type HeadHook interface {
+	// Head may change h, but not the values in it in place: a cache may hold
+	// them. The status is final; 1xx are not shown, except 101.
+	Head(r *http.Request, status int, h http.Header)
+}
+
+// OnHead adds a hook. Hooks run in the reverse of the order in which they were
+// added, so that who stands further out has the last word.
+func (x *Exchange) OnHead(hook HeadHook) { x.hooks = append(x.hooks, hook) }
+
+// Head runs the hooks. The writer that the proxy hands down calls it once.
+func (x *Exchange) Head(r *http.Request, status int, h http.Header) {
+	for i := len(x.hooks) - 1; i >= 0; i-- {
+		x.hooks[i].Head(r, status, h)
+	}
+}
+
+// Detached returns a copy for a request of our own that goes on when the
+// client's has been answered: the same, but without hooks, and not shared.
+func (x *Exchange) Detached() *Exchange {
+	own := *x
+	own.hooks = nil
+	own.Status, own.Sent = 0, 0
+	return &own
+}
+
+// Scheme is "https" or "http", as the client sees it.
+func (x *Exchange) Scheme() string {
+	if x.Secure {
+		return "https"
+	}
+	return "http"
+}
+
+type contextKey struct{}
+
+// With returns a copy of r whose context holds x.
+func With(r *http.Request, x *Exchange) *http.Request {
+	return r.WithContext(context.WithValue(r.Context(), contextKey{}, x))
+}
+
+// Of returns the exchange of a request. It is never nil: a request that did not
+// come through the proxy (in a test) gets a new one, with what r itself tells.
+func Of(r *http.Request) *Exchange {
+	if x, ok := r.Context().Value(contextKey{}).(*Exchange); ok {
+		return x
+	}
+	return New(r)
+}
+
+// New returns the exchange of a request that has just come: peer, client,
+// scheme and target are set, as if nobody were trusted.
+func New(r *http.Request) *Exchange {
+	x := &Exchange{Secure: r.TLS != nil, Target: r.RequestURI}
+	x.Peer, _ = netip.ParseAddrPort(r.RemoteAddr)
+	x.Client = x.Peer.Addr().Unmap().WithZone("")
+	return x
+}
