@@ -93,11 +93,11 @@ func (s *Server) Run(ctx context.Context) error {
 		workers.Go(func() { ended <- serveAll(l, one) })
 	}
 	for _, l := range s.http {
-		serve(newAcceptor(l, s.conns, s.options.Overloaded, quiet), plain.Serve)
+		serve(newAcceptor(s.introduced(l, &workers, quiet), s.conns, s.options.Overloaded, quiet), plain.Serve)
 	}
 	h2 := newHandover()
 	for _, l := range s.https {
-		h := newHandshaker(newAcceptor(l, s.conns, s.options.Overloaded, quiet), s.tlsConfig(), s.options.HandshakeTimeout)
+		h := newHandshaker(newAcceptor(s.introduced(l, &workers, quiet), s.conns, s.options.Overloaded, quiet), s.tlsConfig(), s.options.HandshakeTimeout)
 		workers.Go(h.run)
 		serve(h, func(c net.Conn) {
 			if secured, ok := c.(*tls.Conn); ok && secured.ConnectionState().NegotiatedProtocol == "h2" {
@@ -223,11 +223,15 @@ func (s *Server) http2Engine(ctx context.Context, quiet *zap.Logger) (*http.Serv
 // defaults follow the state of the art. Session tickets are on and their keys
 // rotate daily.
 func (s *Server) tlsConfig() *tls.Config {
-	return &tls.Config{
+	config := &tls.Config{
 		MinVersion:     tls.VersionTLS12,
 		NextProtos:     []string{"h2", "http/1.1"},
 		GetCertificate: s.options.GetCertificate,
 	}
+	if s.options.ClientAuth != nil {
+		config.GetConfigForClient = askClients(config.Clone(), s.options.ClientAuth)
+	}
+	return config
 }
 
 // finish lets what is under way end within ShutdownTimeout and cuts the rest.
