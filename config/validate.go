@@ -28,6 +28,7 @@ func validate(cfg *Config, doubtful map[string]bool) Problems {
 	v.upstreams()
 	v.sites()
 	v.acme()
+	v.limits()
 	v.admin()
 	return v.problems
 }
