@@ -2,13 +2,8 @@ package proxy
 
 import (
 	"fmt"
-	"maps"
 	"net/http"
-	"net/http/httptrace"
-	"net/textproto"
-	"net/url"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -24,21 +19,21 @@ type forward struct {
 
 // ServeHTTP forwards one request.
 func (f *forward) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	early := &informer{w: w, r: r}
-	out, body := outgoing(r, early)
+	protocol := upgradeAsked(r) // before outgoing takes the field away
+	trip := &passage{Context: r.Context(), w: w, r: r}
+	out, body := trip.outgoing()
 	if body != nil {
 		// The server may answer before it has read everything, and both may
 		// talk at the same time. HTTP/2 does so anyway.
 		_ = http.NewResponseController(w).EnableFullDuplex()
 		defer body.release(w)
 	}
-	protocol := upgradeAsked(r)
 	if protocol != "" {
 		out.Header["Connection"] = []string{"Upgrade"}
 		out.Header["Upgrade"] = []string{protocol}
 	}
 	res, err := f.to.RoundTrip(out)
-	early.end()
+	trip.end()
 	if err == nil {
 		err = checkStatus(res, protocol)
 	}
@@ -67,44 +62,6 @@ func (f *forward) fail(w http.ResponseWriter, r *http.Request, body *requestBody
 		r.Body = http.NoBody           // so that the connection may be kept
 	}
 	f.proxy.fail(w, r, f.at, err)
-}
-
-// outgoing makes the request for the server behind. The body is nil if there
-// is none.
-func outgoing(r *http.Request, early *informer) (*http.Request, *requestBody) {
-	out := (&http.Request{
-		Method:        r.Method,
-		URL:           outgoingURL(r),
-		Host:          r.Host,
-		Proto:         "HTTP/1.1",
-		ProtoMajor:    1,
-		ProtoMinor:    1,
-		Header:        requestHeader(r),
-		ContentLength: r.ContentLength,
-		RemoteAddr:    r.RemoteAddr, // balancing may go by it
-	}).WithContext(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{Got1xxResponse: early.pass}))
-	if r.ContentLength == 0 || r.Body == nil || r.Body == http.NoBody {
-		return out, nil // nil rather than empty: the engine may then retry on a stale connection
-	}
-	if r.ContentLength < 0 || len(r.Trailer) > 0 {
-		out.ContentLength = -1
-		delete(out.Header, "Content-Length")
-		out.Trailer = allowedTrailers(r.Trailer) // those announced; the values follow the body
-	}
-	body := &requestBody{in: r, out: out}
-	out.Body = body
-	return out, body
-}
-
-// outgoingURL holds the target in the form in which it is sent on verbatim;
-// see checkTarget for those that are not of the common form. The server fills
-// in scheme and host.
-func outgoingURL(r *http.Request) *url.URL {
-	if strings.HasPrefix(r.RequestURI, "/") && !strings.HasPrefix(r.RequestURI, "//") {
-		path, query, has := strings.Cut(r.RequestURI, "?")
-		return &url.URL{Opaque: path, RawQuery: query, ForceQuery: has}
-	}
-	return &url.URL{Path: r.URL.Path, RawPath: r.URL.RawPath, RawQuery: r.URL.RawQuery, ForceQuery: r.URL.ForceQuery}
 }
 
 // checkStatus refuses responses that cannot be passed on.
@@ -173,49 +130,4 @@ func streams(res *http.Response) bool {
 		return strings.HasPrefix(res.Header.Get("Content-Type"), "text/event-stream")
 	}
 	return true
-}
-
-// mostInformational bounds the 1xx responses to one request.
-const mostInformational = 32
-
-// informer passes informational responses (103 Early Hints, 102) on while the
-// final one is awaited. The engine calls pass on its own goroutine.
-type informer struct {
-	w http.ResponseWriter
-	r *http.Request
-
-	mu    sync.Mutex
-	count int
-	ended bool
-}
-
-// pass sends one informational response to the client.
-func (i *informer) pass(status int, header textproto.MIMEHeader) error {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if i.ended || status == http.StatusContinue || !i.r.ProtoAtLeast(1, 1) {
-		return nil // 100 is sent by our own server, when the engine begins to read the body
-	}
-	if i.count++; i.count > mostInformational {
-		return errTooMany1xx
-	}
-	h := i.w.Header()
-	kept := maps.Clone(h)
-	clear(h)
-	for name, values := range header {
-		if !hopByHop(name) {
-			h[name] = values
-		}
-	}
-	i.w.WriteHeader(status)
-	clear(h)
-	maps.Copy(h, kept)
-	return nil
-}
-
-// end makes sure that nothing is passed on any more.
-func (i *informer) end() {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.ended = true
 }

@@ -7,6 +7,12 @@ import (
 	"strings"
 )
 
+// hopByHopFields are the names for which hopByHop is true.
+var hopByHopFields = [...]string{
+	"Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Proxy-Authorization",
+	"Te", "Trailer", "Transfer-Encoding", "Upgrade", "Http2-Settings",
+}
+
 // hopByHop reports whether a field is for one connection only and is never
 // copied. Fields named in Connection are gone by the time this is asked.
 func hopByHop(name string) bool {
@@ -16,37 +22,6 @@ func hopByHop(name string) bool {
 		return true
 	}
 	return false
-}
-
-// requestHeader returns the fields for the server behind: the client's end to
-// end fields and our own about the client. Value slices are shared with in, so
-// neither may be changed in place.
-func requestHeader(r *http.Request) http.Header {
-	out := make(http.Header, len(r.Header)+6)
-	for name, values := range r.Header {
-		if !hopByHop(name) {
-			out[name] = values
-		}
-	}
-	if asksForTrailers(r.Header["Te"]) {
-		out["Te"] = []string{"trailers"} // gRPC insists on it
-	}
-	if _, ok := out["User-Agent"]; !ok {
-		out["User-Agent"] = nil // keeps the engine from inventing one
-	}
-	if r.ContentLength == 0 {
-		delete(out, "Expect") // nothing to continue with
-	}
-	ours := [...]string{clientAddress(r), "http", r.Host}
-	if r.TLS != nil {
-		ours[1] = "https"
-	}
-	values := ours[:]
-	out["X-Forwarded-For"] = values[0:1:1]
-	out["X-Real-Ip"] = values[0:1:1]
-	out["X-Forwarded-Proto"] = values[1:2:2]
-	out["X-Forwarded-Host"] = values[2:3:3]
-	return out
 }
 
 func asksForTrailers(te []string) bool {

@@ -2,12 +2,16 @@ package upstream
 
 import (
 	"context"
+	"maps"
 	"net"
 	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
 	"slices"
 	"sync"
 	"sync/atomic"
 
+	"github.com/sallyport/sallyport/proxy/upstream/h1"
 	"github.com/sallyport/sallyport/proxy/upstream/resolve"
 )
 
@@ -54,7 +58,26 @@ func (l *library) RoundTrip(req *http.Request) (*http.Response, error) {
 	if l.name != nil {
 		l.follow(l.name.Answer())
 	}
-	return l.current.Load().RoundTrip(req)
+	return l.current.Load().RoundTrip(forLibrary(req))
+}
+
+// forLibrary tells the library what our own engine knows by itself: who is
+// interested in informational responses, and that no field is to be invented.
+func forLibrary(req *http.Request) *http.Request {
+	to, ok := req.Context().Value(h1.InformerKey{}).(h1.Informer)
+	if ok {
+		req = req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
+			Got1xxResponse: func(status int, header textproto.MIMEHeader) error {
+				return to.Inform(status, http.Header(header))
+			},
+		}))
+	}
+	if _, has := req.Header["User-Agent"]; !has {
+		req = req.WithContext(req.Context()) // a copy: the request is the caller's
+		req.Header = maps.Clone(req.Header)
+		req.Header["User-Agent"] = nil
+	}
+	return req
 }
 
 // follow goes over to a new engine if a connection of this one does not belong

@@ -1,0 +1,134 @@
+package proxy
+
+import (
+	"context"
+	"maps"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+
+	"github.com/sallyport/sallyport/proxy/upstream/h1"
+)
+
+// mostInformational bounds the 1xx responses to one request.
+const mostInformational = 32
+
+// passage is one request on its way to a server: all that is made for it, in
+// one allocation. It is the context of the request that is sent, and passes
+// informational responses (103 Early Hints, 102) on while the final one is
+// awaited. The engine calls Inform on a goroutine of its own.
+type passage struct {
+	context.Context
+	w http.ResponseWriter
+	r *http.Request
+
+	out    http.Request
+	url    url.URL
+	client [3]string // what the server is told of the client
+
+	mu    sync.Mutex
+	count int
+	ended bool
+}
+
+// Value implements [context.Context].
+func (p *passage) Value(key any) any {
+	if key == (h1.InformerKey{}) {
+		return p
+	}
+	return p.Context.Value(key)
+}
+
+// outgoing makes the request for the server behind, of which the header is the
+// client's, changed. The body is nil if there is none.
+func (p *passage) outgoing() (*http.Request, *requestBody) {
+	r, out := p.r, &p.out
+	*out = *r.WithContext(p)
+	p.setURL()
+	p.setHeader()
+	out.URL = &p.url
+	out.Proto, out.ProtoMajor, out.ProtoMinor = "HTTP/1.1", 1, 1
+	out.RequestURI, out.Close, out.TransferEncoding = "", false, nil
+	out.Body, out.GetBody, out.Trailer = nil, nil, nil
+	out.TLS, out.Form, out.PostForm, out.MultipartForm, out.Response = nil, nil, nil, nil, nil
+	if r.ContentLength == 0 || r.Body == nil || r.Body == http.NoBody {
+		return out, nil // nil rather than empty: the engine may then retry on a stale connection
+	}
+	if r.ContentLength < 0 || len(r.Trailer) > 0 {
+		out.ContentLength = -1
+		delete(out.Header, "Content-Length")
+		out.Trailer = allowedTrailers(r.Trailer) // those announced; the values follow the body
+	}
+	body := &requestBody{in: r, out: out}
+	out.Body = body
+	return out, body
+}
+
+// setURL takes the target in the form in which it is sent on verbatim; see
+// checkTarget for those that are not of the common form. The server fills in
+// scheme and host.
+func (p *passage) setURL() {
+	r := p.r
+	if strings.HasPrefix(r.RequestURI, "/") && !strings.HasPrefix(r.RequestURI, "//") {
+		p.url.Opaque, p.url.RawQuery, p.url.ForceQuery = strings.Cut(r.RequestURI, "?")
+		return
+	}
+	p.url = url.URL{Path: r.URL.Path, RawPath: r.URL.RawPath, RawQuery: r.URL.RawQuery, ForceQuery: r.URL.ForceQuery}
+}
+
+// setHeader makes the client's fields those for the server behind: end to end
+// ones, and our own about the client. That is done in place, as in admit: to
+// copy them costs more than all else in this file.
+func (p *passage) setHeader() {
+	r, h := p.r, p.r.Header
+	trailers := asksForTrailers(h["Te"])
+	for _, name := range hopByHopFields {
+		delete(h, name)
+	}
+	if trailers {
+		h["Te"] = []string{"trailers"} // gRPC insists on it
+	}
+	if r.ContentLength == 0 {
+		delete(h, "Expect") // nothing to continue with
+	}
+	p.client = [...]string{clientAddress(r), "http", r.Host}
+	if r.TLS != nil {
+		p.client[1] = "https"
+	}
+	h["X-Forwarded-For"] = p.client[0:1:1]
+	h["X-Real-Ip"] = p.client[0:1:1]
+	h["X-Forwarded-Proto"] = p.client[1:2:2]
+	h["X-Forwarded-Host"] = p.client[2:3:3]
+}
+
+// Inform sends one informational response to the client; see [h1.Informer].
+func (p *passage) Inform(status int, header http.Header) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ended || status == http.StatusContinue || !p.r.ProtoAtLeast(1, 1) {
+		return nil // 100 is sent by our own server, when the engine begins to read the body
+	}
+	if p.count++; p.count > mostInformational {
+		return errTooMany1xx
+	}
+	h := p.w.Header()
+	kept := maps.Clone(h)
+	clear(h)
+	for name, values := range header {
+		if !hopByHop(name) {
+			h[name] = values
+		}
+	}
+	p.w.WriteHeader(status)
+	clear(h)
+	maps.Copy(h, kept)
+	return nil
+}
+
+// end makes sure that nothing is passed on any more.
+func (p *passage) end() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ended = true
+}
