@@ -81,7 +81,7 @@ func (a *acceptor) admit(plain net.Conn) *conn {
 	} else if a.conns.caps.admit(peer) {
 		return a.conns.add(plain, peer, true)
 	}
-	if tcp, ok := plain.(*net.TCPConn); ok {
+	if tcp, ok := plain.(lingerer); ok {
 		_ = tcp.SetLinger(0)
 	}
 	_ = plain.Close()

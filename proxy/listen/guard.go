@@ -2,7 +2,6 @@ package listen
 
 import (
 	"context"
-	"net"
 	"time"
 
 	"go.uber.org/zap"
@@ -81,7 +80,7 @@ func (g *guard) look(now int64) {
 // cut ends a connection at once: what it did not take must not stay in the
 // kernel, trying to be sent.
 func (g *guard) cut(c *conn) {
-	if tcp, ok := c.Conn.(*net.TCPConn); ok {
+	if tcp, ok := c.Conn.(lingerer); ok {
 		_ = tcp.SetLinger(0)
 	}
 	g.logger.Debug("connection cut: the client reads slower than limits.min_rate", zap.Stringer("client", c.RemoteAddr()))

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"syscall"
 	"time"
@@ -32,6 +33,16 @@ type Options struct {
 	// HTTP3 also serves HTTP/3 on the addresses of HTTPS, over UDP, and
 	// announces it to the clients of HTTP/1.1 and HTTP/2.
 	HTTP3 bool
+
+	// Balancers reports whether a peer is a load balancer that begins each
+	// connection with a PROXY preamble. Then the address in it is the client's,
+	// for caps and handlers alike. Nil is none. Does not concern HTTP/3.
+	Balancers func(netip.Addr) bool
+
+	// ClientAuth says what a server name wants of a client's certificate, nil
+	// for nothing. It is asked in each handshake, over TCP and QUIC, and must be
+	// quick. A nil function is nothing for every name.
+	ClientAuth func(serverName string) *ClientAuth
 
 	Connections           int // open at once; 0 is no limit but half of the descriptors
 	ConnectionsPerAddress int // likewise, from one address; 0 is no limit

@@ -89,10 +89,10 @@ func (s *Server) Run(ctx context.Context) error {
 		workers.Go(func() { quic.accept(l) })
 	}
 	for _, l := range s.http {
-		serve(plain, newAcceptor(l, s.conns, s.options.Overloaded, quiet))
+		serve(plain, newAcceptor(s.introduced(l, &workers, quiet), s.conns, s.options.Overloaded, quiet))
 	}
 	for _, l := range s.https {
-		a := newAcceptor(l, s.conns, s.options.Overloaded, quiet)
+		a := newAcceptor(s.introduced(l, &workers, quiet), s.conns, s.options.Overloaded, quiet)
 		h := newHandshaker(a, secure.TLSConfig, s.options.HandshakeTimeout)
 		workers.Go(h.run)
 		serve(secure, h)
@@ -173,11 +173,15 @@ func (s *Server) engine(ctx context.Context, quiet *zap.Logger, secure bool) *ht
 // defaults follow the state of the art. Session tickets are on and their keys
 // rotate daily.
 func (s *Server) tlsConfig() *tls.Config {
-	return &tls.Config{
+	config := &tls.Config{
 		MinVersion:     tls.VersionTLS12,
 		NextProtos:     []string{"h2", "http/1.1"},
 		GetCertificate: s.options.GetCertificate,
 	}
+	if s.options.ClientAuth != nil {
+		config.GetConfigForClient = askClients(config.Clone(), s.options.ClientAuth)
+	}
+	return config
 }
 
 // finish lets what is under way end within ShutdownTimeout and cuts the rest.
