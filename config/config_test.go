@@ -48,7 +48,7 @@ func TestShortFormGetsEveryDefault(t *testing.T) {
 			Name: "example.com", Zones: []string{"example.com"}, TokenFile: "/run/secrets/cloudflare",
 			APIURL: "https://api.cloudflare.com/client/v4",
 		}},
-		Sites: []config.Site{{Name: "app.example.com", Proxy: "http://app:8080"}},
+		Sites: []config.Site{{Name: "app.example.com", Action: config.Action{Proxy: "http://app:8080"}}},
 		Limits: config.Limits{
 			RequestHeaderBytes: 64 << 10, RequestHeaderTimeout: 10 * time.Second, HandshakeTimeout: 10 * time.Second,
 			IdleTimeout: 75 * time.Second, ConnectTimeout: 5 * time.Second, ResponseHeaderTimeout: time.Minute,

@@ -172,8 +172,8 @@ type Credential struct {
 	APIRoot string `yaml:"api_root" kind:"path"`
 }
 
-// Site is a host name and what it serves. In the file it may be just the
-// address of a server.
+// Site is a host name and what it serves: routes, or one action. In the file it
+// may be just the address of a server.
 type Site struct {
 	// The site's name: its key under `sites`, in lower case and in ASCII
 	// (internationalised names as xn--).
@@ -182,15 +182,26 @@ type Site struct {
 	// More names for the same site.
 	Aliases []string `yaml:"aliases"`
 
-	// Where requests go: the name of an upstream, or the address of a server
-	// (`http://host:port`, `https://host`, `h2c://host:port` or `unix:/path`),
-	// which is an upstream of one server with the defaults of `upstreams`.
-	Proxy string `yaml:"proxy"`
-
 	// Where the certificate comes from: `acme`, `internal`, or
 	// `{certificate: FILE, key: FILE}`. Empty: `internal` for localhost and
 	// names under it, else `acme`.
 	TLS TLS `yaml:"tls"`
+
+	// What is served where, in order: the first route whose conditions hold is
+	// taken. A request that no route is for gets 404. Instead of routes a site
+	// may have one action itself.
+	Routes []Route `yaml:"routes"`
+
+	// Pass several slashes in a row on as one. Otherwise they are kept.
+	MergeSlashes bool `yaml:"merge_slashes" default:"false"`
+
+	// What the applications make of `;` in a path: `strip`, as Java's do (they
+	// take /admin;x for /admin), or `keep`. Empty: it is not known, and a
+	// request for which it would choose the route is refused with 400.
+	PathParameters string `yaml:"path_parameters" enum:"strip,keep"`
+
+	Action
+	Handling
 }
 
 // TLS says where a site's certificate comes from. In the file it may be just

@@ -61,7 +61,24 @@ func habit(t reflect.Type, key string) string {
 		case "max_conns", "maxconn":
 			return "write max_connections"
 		}
+	case reflect.TypeFor[Route]():
+		switch key {
+		case "proxy_pass", "reverse_proxy", "upstream", "server", "backend":
+			return "write proxy: http://HOST:PORT"
+		case "location", "match", "uri", "url", "prefix", "paths":
+			return "write path: /this for one path, path: /this/ for everything under it"
+		case "method":
+			return "write methods"
+		case "remote_ip", "source", "ip":
+			return "write client_ip"
+		case "return":
+			return "write respond: STATUS or redirect: ADDRESS"
+		}
 	case siteType:
+		switch key {
+		case "locations", "location", "handle", "route", "paths":
+			return "write routes: [{path: /api/, proxy: http://HOST:PORT}]"
+		}
 		switch key {
 		case "proxy_pass", "reverse_proxy", "upstream", "server", "backend":
 			return "write proxy: http://HOST:PORT"
@@ -85,6 +102,17 @@ func explains(t reflect.Type, key string, known []string) bool {
 	return isNear || soundsSecret(key, true) || habit(t, key) != ""
 }
 
+// kindOf says what a struct type is, for a hint.
+func kindOf(t reflect.Type) string {
+	switch t {
+	case siteType:
+		return "a site"
+	case reflect.TypeFor[Route]():
+		return "a route"
+	}
+	return "this mapping"
+}
+
 // unknownKey reports a key that the type does not have.
 func (d *decoder) unknownKey(key string, at span, t reflect.Type, s slot) {
 	var known []string
@@ -101,6 +129,9 @@ func (d *decoder) unknownKey(key string, at span, t reflect.Type, s slot) {
 	}
 
 	hint := "the keys here are " + strings.Join(known, ", ")
+	if len(known) > 12 {
+		hint = "config/REFERENCE.md lists the keys of " + kindOf(t)
+	}
 	if instead := habit(t, key); instead != "" {
 		hint = instead
 	} else if near, ok := nearest(strings.ToLower(key), known); ok {
@@ -132,7 +163,7 @@ func placesOf(key string) []string {
 				places = append(places, cmp.Or(path, "the top of the file"))
 			}
 			next := join(path, f.key)
-			switch t.Field(f.index).Type {
+			switch t.FieldByIndex(f.index).Type {
 			case sitesType:
 				next = "sites[NAME]"
 			case upstreamsType:
@@ -140,7 +171,7 @@ func placesOf(key string) []string {
 			case reflect.TypeFor[[]Credential](), reflect.TypeFor[[]Server]():
 				next += "[]"
 			}
-			walk(t.Field(f.index).Type, next)
+			walk(t.FieldByIndex(f.index).Type, next)
 		}
 	}
 	walk(reflect.TypeFor[Config](), "")

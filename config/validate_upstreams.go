@@ -14,7 +14,9 @@ const mostServers = 256
 func (v *validator) upstreams() {
 	used := make(map[string]bool)
 	for _, site := range v.cfg.Sites {
-		used[site.Proxy] = true
+		for _, place := range site.Places() {
+			used[place.Action.Proxy] = true
+		}
 	}
 	for i := range v.cfg.Upstreams {
 		u := &v.cfg.Upstreams[i]

@@ -1,6 +1,10 @@
 package proxy
 
-import "net/http"
+import (
+	"net/http"
+
+	"github.com/sallyport/sallyport/proxy/exchange"
+)
 
 // bounds are what the head of a request may have. The engines bound its bytes,
 // and how long it may take; these hold for all of them alike.
@@ -11,8 +15,8 @@ type bounds struct {
 
 // Refusals of heads.
 var (
-	errFields = &refusal{http.StatusRequestHeaderFieldsTooLarge, "too_many_fields", "the request has more fields than limits.request_header_count", ""}
-	errLong   = &refusal{http.StatusRequestURITooLong, "target_too_long", "the request target is longer than limits.uri_length", ""}
+	errFields = &exchange.Refusal{Status: http.StatusRequestHeaderFieldsTooLarge, Label: "too_many_fields", Reason: "the request has more fields than limits.request_header_count"}
+	errLong   = &exchange.Refusal{Status: http.StatusRequestURITooLong, Label: "target_too_long", Reason: "the request target is longer than limits.uri_length"}
 )
 
 func (b bounds) check(r *http.Request) error {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -23,8 +24,8 @@ type Generation struct {
 	router  *router
 	pools   map[string]*pool // by what a site's proxy says: a name or an address
 	members map[upstream.MemberOptions]*upstream.Member
+	kept    kept
 	bounds  bounds
-	caches  []func()      // each drops what a cache holds in memory
 	drain   time.Duration // for upgraded connections of pools that the next generation drops
 }
 
@@ -51,6 +52,7 @@ func (p *Proxy) Prepare(cfg *config.Config) (*Generation, error) {
 		router:  newRouter(len(cfg.Sites)),
 		pools:   make(map[string]*pool),
 		members: make(map[upstream.MemberOptions]*upstream.Member),
+		kept:    make(kept),
 		drain:   cfg.Limits.ShutdownTimeout,
 		bounds:  bounds{fields: cfg.Limits.RequestHeaderCount, target: int(cfg.Limits.URILength)},
 	}
@@ -58,31 +60,28 @@ func (p *Proxy) Prepare(cfg *config.Config) (*Generation, error) {
 	for i := range cfg.Sites {
 		problems = append(problems, p.addSite(next, cfg, &cfg.Sites[i])...)
 	}
-	if err := problems.Err(); err != nil {
+	if err := distinct(problems).Err(); err != nil {
 		return nil, err
 	}
 	return next, nil
 }
 
+// distinct leaves out problems that were found before: what several routes
+// inherit is wrong once.
+func distinct(problems config.Problems) config.Problems {
+	seen := make(map[string]bool)
+	return slices.DeleteFunc(problems, func(one config.Problem) bool {
+		key := one.Path + "\x00" + one.Message
+		before := seen[key]
+		seen[key] = true
+		return before
+	})
+}
+
 // addSite builds one site and hangs it into the generation under its names.
 func (p *Proxy) addSite(next *Generation, cfg *config.Config, entry *config.Site) config.Problems {
-	var problems config.Problems
-	path := fmt.Sprintf("sites[%s]", entry.Name)
-	at := origin{site: entry.Name, upstream: entry.Proxy}
-	if cfg.Upstream(entry.Proxy).Name == "" {
-		at = origin{site: entry.Name, server: entry.Proxy}
-	}
-	pool, err := p.pool(next, cfg, entry.Proxy)
-	if err != nil {
-		return append(problems, poolProblem(cfg, entry, err))
-	}
-	s := &site{name: entry.Name, action: &forward{
-		proxy:   p,
-		to:      pool,
-		tunnels: &pool.tunnels,
-		silence: cfg.Limits.UpgradedIdleTimeout,
-		at:      at,
-	}}
+	path := entry.Path()
+	s, problems := p.routes(next, cfg, entry)
 	if err := next.router.add(entry.Name, s); err != nil {
 		problems = append(problems, cfg.Problem(path, err.Error(), ""))
 	}
@@ -94,12 +93,13 @@ func (p *Proxy) addSite(next *Generation, cfg *config.Config, entry *config.Site
 	return problems
 }
 
-// poolProblem says where in the configuration the cause of an error stands.
-func poolProblem(cfg *config.Config, entry *config.Site, err error) config.Problem {
+// poolProblem says where in the configuration the cause of an error stands;
+// place is that of the site or route that leads to the upstream.
+func poolProblem(cfg *config.Config, place, to string, err error) config.Problem {
 	if file, ok := errors.AsType[*tlsfiles.Error](err); ok {
-		return cfg.Problem(fmt.Sprintf("upstreams[%s].tls.%s", entry.Proxy, file.Part), file.Error(), file.Hint())
+		return cfg.Problem(fmt.Sprintf("upstreams[%s].tls.%s", to, file.Part), file.Error(), file.Hint())
 	}
-	return cfg.Problem(fmt.Sprintf("sites[%s].proxy", entry.Name), err.Error(), "")
+	return cfg.Problem(place+".proxy", err.Error(), "")
 }
 
 // pool returns what a site's proxy leads to: the generation's own pool, the
@@ -180,6 +180,7 @@ func (p *Proxy) Commit(g *Generation) {
 			member.Close()
 		}
 	}
+	previous.kept.retire(g.kept)
 }
 
 // forget is called when a retired pool has drained.

@@ -1,10 +1,14 @@
 package proxy
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/sallyport/sallyport/proxy/exchange"
+	"github.com/sallyport/sallyport/proxy/upstream"
 )
 
 // forward is the action that sends requests to a server and copies its
@@ -19,20 +23,22 @@ type forward struct {
 
 // ServeHTTP forwards one request.
 func (f *forward) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	protocol := upgradeAsked(r) // before outgoing takes the field away
+	x := exchange.Of(r)
+	x.Upstream, x.Server = f.at.upstream, f.at.server
 	trip := &passage{Context: r.Context(), w: w, r: r}
-	out, body := trip.outgoing()
+	out, body := trip.outgoing(x, &f.proxy.headers)
 	if body != nil {
 		// The server may answer before it has read everything, and both may
 		// talk at the same time. HTTP/2 does so anyway.
 		_ = http.NewResponseController(w).EnableFullDuplex()
 		defer body.release(w)
 	}
+	protocol := upgradeAsked(r)
 	if protocol != "" {
 		out.Header["Connection"] = []string{"Upgrade"}
 		out.Header["Upgrade"] = []string{protocol}
 	}
-	res, err := f.to.RoundTrip(out)
+	res, err := f.send(x, out)
 	trip.end()
 	if err == nil {
 		err = checkStatus(res, protocol)
@@ -49,6 +55,25 @@ func (f *forward) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	f.respond(w, r, res, body)
+	if res.ProtoMajor == 1 && x.Attempts == 1 {
+		trip.recycle(&f.proxy.headers)
+	}
+}
+
+// send sends a request and writes down which server answered, after how many
+// attempts and how much time.
+func (f *forward) send(x *exchange.Exchange, out *http.Request) (*http.Response, error) {
+	begun := time.Now()
+	if to, ok := f.to.(interface {
+		Send(*http.Request) (*http.Response, upstream.Outcome, error)
+	}); ok {
+		res, outcome, err := to.Send(out)
+		x.Server, x.Attempts, x.UpstreamTime = cmp.Or(outcome.Server, x.Server), outcome.Attempts, time.Since(begun)
+		return res, err
+	}
+	res, err := f.to.RoundTrip(out)
+	x.Attempts, x.UpstreamTime = 1, time.Since(begun)
+	return res, err
 }
 
 // fail answers a failure before the response began. A client's broken body is
@@ -61,7 +86,7 @@ func (f *forward) fail(w http.ResponseWriter, r *http.Request, body *requestBody
 		r = r.WithContext(r.Context()) // a copy: the request is the server's
 		r.Body = http.NoBody           // so that the connection may be kept
 	}
-	f.proxy.fail(w, r, f.at, err)
+	f.proxy.fail(w, r, err)
 }
 
 // checkStatus refuses responses that cannot be passed on.
@@ -97,7 +122,7 @@ func (f *forward) respond(w http.ResponseWriter, r *http.Request, res *http.Resp
 		if broken := body.failure(); broken != nil {
 			err = fmt.Errorf("%w (%w)", broken, err)
 		}
-		f.proxy.cut(r, f.at, answeredBy(res, err))
+		f.proxy.cut(r, answeredBy(res, err))
 	}
 	setTrailers(h, res.Trailer)
 }

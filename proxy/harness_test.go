@@ -69,7 +69,7 @@ func sites(pairs ...string) *config.Config {
 	cfg := &config.Config{Limits: limits()}
 	for i := 0; i < len(pairs); i += 2 {
 		names := strings.Fields(pairs[i])
-		cfg.Sites = append(cfg.Sites, config.Site{Name: names[0], Aliases: names[1:], Proxy: pairs[i+1]})
+		cfg.Sites = append(cfg.Sites, config.Site{Name: names[0], Aliases: names[1:], Action: config.Action{Proxy: pairs[i+1]}})
 	}
 	return cfg
 }

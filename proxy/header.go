@@ -7,12 +7,6 @@ import (
 	"strings"
 )
 
-// hopByHopFields are the names for which hopByHop is true.
-var hopByHopFields = [...]string{
-	"Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Proxy-Authorization",
-	"Te", "Trailer", "Transfer-Encoding", "Upgrade", "Http2-Settings",
-}
-
 // hopByHop reports whether a field is for one connection only and is never
 // copied. Fields named in Connection are gone by the time this is asked.
 func hopByHop(name string) bool {

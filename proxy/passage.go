@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"net/http"
@@ -8,11 +9,16 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/sallyport/sallyport/proxy/exchange"
 	"github.com/sallyport/sallyport/proxy/upstream/h1"
 )
 
 // mostInformational bounds the 1xx responses to one request.
 const mostInformational = 32
+
+// usualFields is how many fields a request has at most for its map to be worth
+// keeping.
+const usualFields = 64
 
 // passage is one request on its way to a server: all that is made for it, in
 // one allocation. It is the context of the request that is sent, and passes
@@ -40,18 +46,23 @@ func (p *passage) Value(key any) any {
 	return p.Context.Value(key)
 }
 
-// outgoing makes the request for the server behind, of which the header is the
-// client's, changed. The body is nil if there is none.
-func (p *passage) outgoing() (*http.Request, *requestBody) {
+// outgoing makes the request for the server behind, with a map for its fields
+// from headers. The body is nil if there is none.
+func (p *passage) outgoing(x *exchange.Exchange, headers *sync.Pool) (*http.Request, *requestBody) {
 	r, out := p.r, &p.out
-	*out = *r.WithContext(p)
 	p.setURL()
-	p.setHeader()
-	out.URL = &p.url
-	out.Proto, out.ProtoMajor, out.ProtoMinor = "HTTP/1.1", 1, 1
-	out.RequestURI, out.Close, out.TransferEncoding = "", false, nil
-	out.Body, out.GetBody, out.Trailer = nil, nil, nil
-	out.TLS, out.Form, out.PostForm, out.MultipartForm, out.Response = nil, nil, nil, nil, nil
+	*out = *(&http.Request{
+		Method:        r.Method,
+		URL:           &p.url,
+		Host:          r.Host,
+		Proto:         "HTTP/1.1",
+		ProtoMajor:    1,
+		ProtoMinor:    1,
+		Header:        headers.Get().(http.Header),
+		ContentLength: r.ContentLength,
+		RemoteAddr:    balancingAddress(x, r),
+	}).WithContext(p)
+	p.setHeader(x)
 	if r.ContentLength == 0 || r.Body == nil || r.Body == http.NoBody {
 		return out, nil // nil rather than empty: the engine may then retry on a stale connection
 	}
@@ -60,13 +71,24 @@ func (p *passage) outgoing() (*http.Request, *requestBody) {
 		delete(out.Header, "Content-Length")
 		out.Trailer = allowedTrailers(r.Trailer) // those announced; the values follow the body
 	}
-	body := &requestBody{in: r, out: out}
+	body := &requestBody{in: r, end: cmp.Or(x.Original, r), out: out}
 	out.Body = body
 	return out, body
 }
 
+// recycle gives the map back. Nobody may look at it any more: our own engine
+// does not once it has returned a response, the library may.
+func (p *passage) recycle(headers *sync.Pool) {
+	h := p.out.Header
+	p.out.Header = nil
+	if len(h) <= usualFields {
+		clear(h)
+		headers.Put(h)
+	}
+}
+
 // setURL takes the target in the form in which it is sent on verbatim; see
-// checkTarget for those that are not of the common form. The server fills in
+// settle for those that are not of the common form. The server fills in
 // scheme and host.
 func (p *passage) setURL() {
 	r := p.r
@@ -77,29 +99,26 @@ func (p *passage) setURL() {
 	p.url = url.URL{Path: r.URL.Path, RawPath: r.URL.RawPath, RawQuery: r.URL.RawQuery, ForceQuery: r.URL.ForceQuery}
 }
 
-// setHeader makes the client's fields those for the server behind: end to end
-// ones, and our own about the client. That is done in place, as in admit: to
-// copy them costs more than all else in this file.
-func (p *passage) setHeader() {
-	r, h := p.r, p.r.Header
-	trailers := asksForTrailers(h["Te"])
-	for _, name := range hopByHopFields {
-		delete(h, name)
+// setHeader fills in the fields for the server behind: the client's end to end
+// ones, whose values are shared, and our own about the client.
+func (p *passage) setHeader(x *exchange.Exchange) {
+	r, out := p.r, p.out.Header
+	for name, values := range r.Header {
+		if !hopByHop(name) {
+			out[name] = values
+		}
 	}
-	if trailers {
-		h["Te"] = []string{"trailers"} // gRPC insists on it
+	if asksForTrailers(r.Header["Te"]) {
+		out["Te"] = []string{"trailers"} // gRPC insists on it
 	}
 	if r.ContentLength == 0 {
-		delete(h, "Expect") // nothing to continue with
+		delete(out, "Expect") // nothing to continue with
 	}
-	p.client = [...]string{clientAddress(r), "http", r.Host}
-	if r.TLS != nil {
-		p.client[1] = "https"
-	}
-	h["X-Forwarded-For"] = p.client[0:1:1]
-	h["X-Real-Ip"] = p.client[0:1:1]
-	h["X-Forwarded-Proto"] = p.client[1:2:2]
-	h["X-Forwarded-Host"] = p.client[2:3:3]
+	p.client = [...]string{clientText(x, r), x.Scheme(), r.Host}
+	out["X-Forwarded-For"] = p.client[0:1:1]
+	out["X-Real-Ip"] = p.client[0:1:1]
+	out["X-Forwarded-Proto"] = p.client[1:2:2]
+	out["X-Forwarded-Host"] = p.client[2:3:3]
 }
 
 // Inform sends one informational response to the client; see [h1.Informer].

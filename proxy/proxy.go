@@ -1,9 +1,7 @@
 package proxy
 
 import (
-	"bufio"
 	"crypto/x509"
-	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -37,6 +35,7 @@ type Proxy struct {
 	failures *failureLog
 	buffers  sync.Pool // of *[copySize]byte
 	copiers  sync.Pool // of *copier
+	headers  sync.Pool // of http.Header, empty
 
 	commits sync.Mutex
 	retired map[*pool]struct{} // those that drain
@@ -53,29 +52,46 @@ func New(o Options) *Proxy {
 		failures: newFailureLog(),
 		retired:  make(map[*pool]struct{}),
 		buffers:  sync.Pool{New: func() any { return new([copySize]byte) }},
+		headers:  sync.Pool{New: func() any { return make(http.Header, 24) }},
 		copiers:  sync.Pool{New: func() any { return new(copier) }},
 	}
 }
 
 // ServeHTTP answers a request that came over HTTPS.
-func (p *Proxy) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
-	w := &recorder{ResponseWriter: rw}
+func (p *Proxy) ServeHTTP(rw http.ResponseWriter, original *http.Request) {
+	w, r := p.open(rw, original)
 	defer p.rescue(w, r)
-	s, err := p.enter(r)
+	s, err := p.enter(w, r)
 	if err != nil {
-		p.fail(w, r, origin{}, err)
+		p.fail(w, r, err)
 		return
 	}
-	s.action.ServeHTTP(w, r)
+	found, err := s.find(&w.Exchange, r)
+	if err != nil {
+		p.fail(w, r, err)
+		return
+	}
+	p.serve(w, r, found)
 }
 
-// enter admits a request and finds its site. It loads the generation, once per
-// request: what follows works on that one even if another is committed.
-func (p *Proxy) enter(r *http.Request) (*site, error) {
-	if err := admit(r, p.logger); err != nil {
+// serve hands a request to its route.
+func (p *Proxy) serve(w *recorder, r *http.Request, to *route) {
+	w.Exchange.Route = to.name
+	to.handler.ServeHTTP(w, r)
+	w.finish()
+}
+
+// enter admits a request, finds its site and settles its target. It loads the
+// generation, once per request: what follows works on that one even if another
+// is committed.
+func (p *Proxy) enter(w *recorder, r *http.Request) (*site, error) {
+	g := p.current.Load()
+	if g != nil {
+		clientOf(g, &w.Exchange, r)
+	}
+	if err := w.admit(r, p.logger); err != nil {
 		return nil, err
 	}
-	g := p.current.Load()
 	if g == nil {
 		return nil, errStarting
 	}
@@ -85,15 +101,22 @@ func (p *Proxy) enter(r *http.Request) (*site, error) {
 	if overloaded := p.options.Overloaded; overloaded != nil && overloaded() {
 		return nil, errOverloaded
 	}
-	return g.router.route(r)
+	s, err := g.router.route(r)
+	if err != nil {
+		return nil, err
+	}
+	w.Exchange.Site = s.name
+	return s, settle(r, s.merge)
 }
 
 // Relieve drops what the current generation keeps only to be quicker. It is
 // called while memory is short, and must not take long.
 func (p *Proxy) Relieve() {
 	if g := p.current.Load(); g != nil {
-		for _, drop := range g.caches {
-			drop()
+		for _, value := range g.kept {
+			if gives, ok := value.(interface{ Relieve() }); ok {
+				gives.Relieve()
+			}
 		}
 	}
 }
@@ -110,52 +133,9 @@ func (p *Proxy) Close() {
 		for _, member := range g.members {
 			member.Close()
 		}
+		g.kept.retire(nil)
 	}
 	for pool := range p.retired {
 		pool.close()
 	}
-}
-
-// recorder remembers whether a response has begun, so that a failure knows
-// whether it can still be answered.
-type recorder struct {
-	http.ResponseWriter
-	begun bool
-}
-
-// Unwrap is for [http.ResponseController].
-func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
-func (w *recorder) WriteHeader(status int) {
-	if status >= 200 || status == http.StatusSwitchingProtocols {
-		w.begun = true
-	}
-	w.ResponseWriter.WriteHeader(status)
-}
-
-func (w *recorder) Write(p []byte) (int, error) {
-	w.begun = true
-	return w.ResponseWriter.Write(p)
-}
-
-func (w *recorder) FlushError() error {
-	w.begun = true
-	return http.NewResponseController(w.ResponseWriter).Flush()
-}
-
-func (w *recorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
-	if err == nil {
-		w.begun = true
-	}
-	return conn, rw, err
-}
-
-// clientAddress returns the peer's address without port.
-func clientAddress(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	return host
 }

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/sallyport/sallyport/proxy/exchange"
 )
 
 // halfClosedLimit is how long one direction of an upgraded connection may be
@@ -52,7 +54,7 @@ func checkUpgrade(res *http.Response, protocol string) error {
 func (f *forward) upgrade(w http.ResponseWriter, r *http.Request, res *http.Response) {
 	server, ok := res.Body.(io.ReadWriteCloser)
 	if !ok {
-		f.proxy.fail(w, r, f.at, errBadUpgrade)
+		f.proxy.fail(w, r, errBadUpgrade)
 		return
 	}
 	defer server.Close()
@@ -62,7 +64,7 @@ func (f *forward) upgrade(w http.ResponseWriter, r *http.Request, res *http.Resp
 	}
 	client, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
-		f.proxy.fail(w, r, f.at, fmt.Errorf("upgrading the connection: %w", err))
+		f.proxy.fail(w, r, fmt.Errorf("upgrading the connection: %w", err))
 		return
 	}
 	defer client.Close()
@@ -71,15 +73,18 @@ func (f *forward) upgrade(w http.ResponseWriter, r *http.Request, res *http.Resp
 		return
 	}
 	defer f.tunnels.remove(t)
-	if err := writeSwitch(buffered.Writer, w.Header(), res); err != nil {
+	if err := writeSwitch(buffered.Writer, r, w.Header(), res); err != nil {
 		return // the client is gone
 	}
 	t.copy(f.proxy, early(buffered.Reader))
 }
 
 // writeSwitch writes the head of a 101 response.
-func writeSwitch(w *bufio.Writer, h http.Header, res *http.Response) error {
+func writeSwitch(w *bufio.Writer, r *http.Request, h http.Header, res *http.Response) error {
 	copyResponseHeader(h, res.Header)
+	x := exchange.Of(r)
+	x.Status = http.StatusSwitchingProtocols
+	x.Head(r, x.Status, h)
 	h["Connection"] = []string{"Upgrade"}
 	h["Upgrade"] = res.Header["Upgrade"][:1]
 	for _, framing := range []string{"Content-Length", "Content-Type"} {
@@ -173,7 +178,10 @@ func (t *tunnel) pipe(p *Proxy, to io.Writer, from io.Reader) {
 // halfClosed tightens the limit.
 func (t *tunnel) halfClosed() {
 	t.moved.Store(int64(time.Since(t.epoch)))
-	if t.limit == 0 || t.limit > halfClosedLimit {
+	t.mu.Lock()
+	loose := t.limit == 0 || t.limit > halfClosedLimit
+	t.mu.Unlock()
+	if loose {
 		t.watch(halfClosedLimit)
 	}
 }

@@ -24,6 +24,16 @@ type exchange struct {
 	refused  balance.Set // of tried, those that were not there
 	deadline time.Time   // of holding
 	last     error
+	outcome  Outcome
+}
+
+// Outcome is how a request fared in a pool.
+type Outcome struct {
+	// Server is the address of the last server tried, "" if there was none.
+	Server string
+
+	// Attempts is how often the request was sent, or tried to be.
+	Attempts int
 }
 
 func (x *exchange) run() (*http.Response, error) {
@@ -75,6 +85,8 @@ func (x *exchange) choose() (int, error) {
 // attempt sends the request to a member.
 func (x *exchange) attempt(i int) (*http.Response, error) {
 	p, m := x.pool, x.pool.members[i]
+	x.outcome.Server = m.options.Address
+	x.outcome.Attempts++
 	var place *lease
 	if p.counted {
 		var err error

@@ -177,13 +177,20 @@ func jitter(d time.Duration) time.Duration {
 // context's. The response's body must be closed: the server is busy until then.
 // The URL of the response's Request names the server.
 func (p *Pool) RoundTrip(req *http.Request) (*http.Response, error) {
+	res, _, err := p.Send(req)
+	return res, err
+}
+
+// Send is RoundTrip that tells how it went.
+func (p *Pool) Send(req *http.Request) (*http.Response, Outcome, error) {
 	x := exchange{pool: p, req: req}
 	if req.Body != nil {
 		x.body = &onceBody{in: req.Body}
 		x.original = req
 		x.req = clone(req, x.body.attempt())
 	}
-	return x.run()
+	res, err := x.run()
+	return res, x.outcome, err
 }
 
 // candidates returns the members that may be tried now: the best class that

@@ -20,8 +20,9 @@ type grammar struct {
 
 // mapping is one struct type: a YAML mapping.
 type mapping struct {
-	doc  string
-	keys []key
+	doc    string
+	keys   []key
+	embeds []string // the structs that lend their keys
 }
 
 // key is one key of a mapping.
@@ -76,10 +77,30 @@ func (g *grammar) parse(source []byte) error {
 			if err != nil {
 				return fmt.Errorf("type %s: %w", spec.Name.Name, err)
 			}
-			g.structs[spec.Name.Name] = &mapping{doc: doc, keys: keys}
+			g.structs[spec.Name.Name] = &mapping{doc: doc, keys: keys, embeds: embedsOf(body)}
 		}
 	}
 	return nil
+}
+
+// embedsOf returns the names of the structs that one embeds.
+func embedsOf(body *ast.StructType) []string {
+	var names []string
+	for _, f := range body.Fields.List {
+		if len(f.Names) == 0 {
+			names = append(names, types.ExprString(f.Type))
+		}
+	}
+	return names
+}
+
+// all returns the keys of a mapping, those of what it embeds included.
+func (g *grammar) all(m *mapping) []key {
+	keys := slices.Clone(m.keys)
+	for _, name := range m.embeds {
+		keys = append(keys, g.all(g.structs[name])...)
+	}
+	return keys
 }
 
 // keysOf returns the keys of a struct in the order of the source.
