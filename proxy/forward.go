@@ -82,7 +82,7 @@ func (f *forward) fail(w http.ResponseWriter, r *http.Request, body *requestBody
 	if broken := body.failure(); broken != nil {
 		err = broken
 	}
-	if body != nil && !body.unread() {
+	if r.GetBody != nil || body != nil && !body.unread() {
 		r = r.WithContext(r.Context()) // a copy: the request is the server's
 		r.Body = http.NoBody           // so that the connection may be kept
 	}

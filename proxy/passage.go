@@ -66,6 +66,10 @@ func (p *passage) outgoing(x *exchange.Exchange, headers *sync.Pool) (*http.Requ
 	if r.ContentLength == 0 || r.Body == nil || r.Body == http.NoBody {
 		return out, nil // nil rather than empty: the engine may then retry on a stale connection
 	}
+	if r.GetBody != nil && len(r.Trailer) == 0 {
+		out.Body, out.GetBody = r.Body, r.GetBody // buffered: the client has said all
+		return out, nil
+	}
 	if r.ContentLength < 0 || len(r.Trailer) > 0 {
 		out.ContentLength = -1
 		delete(out.Header, "Content-Length")

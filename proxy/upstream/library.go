@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/sallyport/sallyport/proxy/upstream/h1"
 	"github.com/sallyport/sallyport/proxy/upstream/resolve"
@@ -27,6 +28,9 @@ type library struct {
 	start func(*session) *http.Transport
 	name  *resolve.Name // nil: nothing changes
 
+	patience   time.Duration // until the response's head; 0 is no limit
+	connecting time.Duration // until there is a connection; 0 is no limit
+
 	current atomic.Pointer[session]
 	mu      sync.Mutex
 	old     []*session // that have connections still
@@ -37,18 +41,25 @@ type session struct {
 	*http.Transport
 	judged atomic.Pointer[resolve.Answer] // all connections belong to it
 
+	// Without a connection the library would make one for every request that
+	// comes until the first is there. One request makes it; the others wait.
+	warm   atomic.Bool   // there is a connection that requests can share
+	making chan struct{} // held by the request that makes one
+
+	connecting time.Duration // that the others wait at most; 0 is no limit
+
 	mu    sync.Mutex
 	conns map[*watched]struct{}
 }
 
-func newLibrary(name *resolve.Name, start func(*session) *http.Transport) *library {
-	l := &library{name: name, start: start}
+func newLibrary(of *Server, start func(*session) *http.Transport) *library {
+	l := &library{name: of.name, start: start, patience: of.options.ResponseHeaderTimeout, connecting: of.options.ConnectTimeout}
 	l.renew()
 	return l
 }
 
 func (l *library) renew() {
-	s := &session{conns: make(map[*watched]struct{})}
+	s := &session{conns: make(map[*watched]struct{}), making: make(chan struct{}, 1), connecting: l.connecting}
 	s.Transport = l.start(s)
 	l.current.Store(s)
 }
@@ -58,7 +69,34 @@ func (l *library) RoundTrip(req *http.Request) (*http.Response, error) {
 	if l.name != nil {
 		l.follow(l.name.Answer())
 	}
-	return l.current.Load().RoundTrip(forLibrary(req))
+	return patiently(l.current.Load(), forLibrary(req), h1.ResponseHeaderTimeout(req.Context(), l.patience))
+}
+
+// RoundTrip sends a request once it is its turn.
+func (s *session) RoundTrip(req *http.Request) (*http.Response, error) {
+	if s.warm.Load() {
+		return s.Transport.RoundTrip(req)
+	}
+	wait, cancel := context.WithCancel(req.Context())
+	defer cancel()
+	if s.connecting > 0 {
+		wait, cancel = context.WithTimeout(wait, s.connecting)
+		defer cancel()
+	}
+	select {
+	case s.making <- struct{}{}:
+	case <-wait.Done(): // for too long: the library shall do as it likes
+		return s.Transport.RoundTrip(req)
+	}
+	pass := sync.OnceFunc(func() { <-s.making })
+	defer pass()
+	if s.warm.Load() {
+		pass()
+		return s.Transport.RoundTrip(req)
+	}
+	return s.Transport.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
+		GotConn: func(httptrace.GotConnInfo) { s.warm.Store(true); pass() },
+	})))
 }
 
 // forLibrary tells the library what our own engine knows by itself: who is
@@ -141,6 +179,9 @@ func (s *session) adopt(conn net.Conn) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		delete(s.conns, w)
+		if len(s.conns) == 0 {
+			s.warm.Store(false)
+		}
 	}
 	w.closing.Store(&forget)
 }
@@ -186,7 +227,7 @@ func (w *watched) Close() error {
 
 // overHTTP2 is net/http's engine for HTTP/2 without TLS.
 func (s *Server) overHTTP2() engine {
-	return newLibrary(s.name, func(to *session) *http.Transport {
+	return newLibrary(s, func(to *session) *http.Transport {
 		var protocols http.Protocols
 		protocols.SetUnencryptedHTTP2(true)
 		t := s.library(&protocols)
@@ -209,7 +250,6 @@ func (s *Server) library(protocols *http.Protocols) *http.Transport {
 	return &http.Transport{
 		Proxy:                  nil,
 		DisableCompression:     true,
-		ResponseHeaderTimeout:  s.options.ResponseHeaderTimeout,
 		ExpectContinueTimeout:  expectTimeout,
 		IdleConnTimeout:        s.options.IdleTimeout,
 		MaxIdleConnsPerHost:    s.options.IdleConnections,
