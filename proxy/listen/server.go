@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"log"
 	"net"
 	"net/http"
@@ -28,7 +29,7 @@ type Server struct {
 	conns       *table
 
 	mu      sync.Mutex
-	engines []*http.Server // set by Run
+	engines []io.Closer // set by Run
 	closed  bool
 }
 
@@ -66,11 +67,9 @@ func (s *Server) Run(ctx context.Context) error {
 		workers.Go(func() { ended <- engine.Serve(l) })
 	}
 	plain, secure := s.engine(background, quiet, false), s.engine(background, quiet, true)
-	if err := configureHTTP2(secure); err != nil {
-		s.Close()
-		return err
-	}
-	if !s.begin(plain, secure) {
+	http2 := s.newHTTP2(background, quiet, secure.Handler)
+	configureHTTP2(secure, http2)
+	if !s.begin(http2, plain, secure) {
 		return net.ErrClosed
 	}
 	quic := newHTTP3Engine(s.options, s.conns, quiet)
@@ -105,7 +104,7 @@ func (s *Server) Run(ctx context.Context) error {
 	s.conns.cut(fresh) // ends handshakes, which workers waits for
 	workers.Wait()
 	s.conns.cut(fresh) // and what came through meanwhile: the engine would wait seconds for a first request
-	s.finish(background, plain.Shutdown, secure.Shutdown, quic.drain)
+	s.finish(background, plain.Shutdown, secure.Shutdown, http2.Shutdown, quic.drain)
 	return failure
 }
 
@@ -124,7 +123,7 @@ func (s *Server) Close() {
 	closeAll(s.udp) // last: HTTP/3 clients are told over it
 }
 
-func (s *Server) begin(engines ...*http.Server) bool {
+func (s *Server) begin(engines ...io.Closer) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.engines = engines
@@ -148,18 +147,11 @@ func (s *Server) engine(ctx context.Context, quiet *zap.Logger, secure bool) *ht
 		Protocols:                    &protocols,
 	}
 	if secure {
-		protocols.SetHTTP2(true)
 		engine.Handler = o.Handler
 		if o.HTTP3 {
 			engine.Handler = announcer{o.Handler}
 		}
 		engine.TLSConfig = s.tlsConfig()
-		engine.HTTP2 = &http.HTTP2Config{
-			MaxConcurrentStreams: o.HTTP2Streams,
-			SendPingTimeout:      30 * time.Second, // a peer that vanished is noticed
-			PingTimeout:          15 * time.Second,
-			WriteByteTimeout:     60 * time.Second,
-		}
 	}
 	return engine
 }

@@ -1,0 +1,2 @@
+// Package h2 serves HTTP/2.
+package h2
