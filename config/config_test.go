@@ -48,15 +48,17 @@ func TestShortFormGetsEveryDefault(t *testing.T) {
 			Name: "example.com", Zones: []string{"example.com"}, TokenFile: "/run/secrets/cloudflare",
 			APIURL: "https://api.cloudflare.com/client/v4",
 		}},
-		Sites: []config.Site{{Name: "app.example.com", Proxy: "http://app:8080"}},
+		Sites: []config.Site{{Name: "app.example.com", Action: config.Action{Proxy: "http://app:8080"}}},
 		Limits: config.Limits{
 			RequestHeaderBytes: 64 << 10, RequestHeaderTimeout: 10 * time.Second, HandshakeTimeout: 10 * time.Second,
 			IdleTimeout: 75 * time.Second, ConnectTimeout: 5 * time.Second, ResponseHeaderTimeout: time.Minute,
 			ResponseHeaderBytes: 256 << 10, UpstreamIdleTimeout: time.Minute, UpstreamIdleConnections: 64,
 			HTTP2Streams: 128, ShutdownTimeout: 30 * time.Second,
+			Connections: 16384, ConnectionsPerAddress: 1024, RequestHeaderCount: 128, URILength: 16 << 10,
+			MinRate: 512, MinRateGrace: 30 * time.Second, UpgradedIdleTimeout: time.Hour, UpstreamBodyTimeout: 5 * time.Minute,
 		},
 		Log:     config.Log{Level: "info", Format: "console"},
-		Runtime: config.Runtime{GCPercent: 800},
+		Runtime: config.Runtime{GCPercent: 800, Pressure: 85},
 	}
 	got, wanted := mustJSON(t, cfg), mustJSON(t, want)
 	if got != wanted {

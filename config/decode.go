@@ -32,13 +32,16 @@ type slot struct {
 
 // field is what the struct tags say about one key.
 type field struct {
-	index int
+	index []int    // for reflect's FieldByIndex: embedded structs lend their keys
 	key   string   // `yaml`
 	def   string   // `default`: the text that stands in for a missing key
 	enum  []string // `enum`: the words allowed, separated by commas
 	min   string   // `min`: the least number, size or duration
 	path  bool     // `kind:"path"`: a file name, made absolute
 	off   bool     // `kind:"off"`: the word off is a value too
+
+	template bool // `kind:"template"`: a text with placeholders, {{ and $path included
+	lines    bool // `kind:"lines"`: may have several lines
 }
 
 // parseKind reads the `kind` tag: "path", "off", or both with a comma between.
@@ -46,6 +49,8 @@ func (f *field) parseKind(tag string) {
 	for kind := range strings.SplitSeq(tag, ",") {
 		f.path = f.path || kind == "path"
 		f.off = f.off || kind == off
+		f.template = f.template || kind == "template"
+		f.lines = f.lines || kind == "lines"
 	}
 }
 
@@ -53,12 +58,19 @@ func (f *field) parseKind(tag string) {
 func fieldsOf(t reflect.Type) []field {
 	var fields []field
 	for i := range t.NumField() {
+		if t.Field(i).Anonymous {
+			for _, f := range fieldsOf(t.Field(i).Type) {
+				f.index = append([]int{i}, f.index...)
+				fields = append(fields, f)
+			}
+			continue
+		}
 		tag := t.Field(i).Tag
 		key := tag.Get("yaml")
 		if key == "" || key == "-" {
 			continue
 		}
-		f := field{index: i, key: key, def: tag.Get("default"), min: tag.Get("min")}
+		f := field{index: []int{i}, key: key, def: tag.Get("default"), min: tag.Get("min")}
 		f.parseKind(tag.Get("kind"))
 		if enum := tag.Get("enum"); enum != "" {
 			f.enum = strings.Split(enum, ",")
@@ -79,6 +91,10 @@ var (
 	upstreamsType = reflect.TypeFor[[]Upstream]()
 	serverType    = reflect.TypeFor[Server]()
 	siteType      = reflect.TypeFor[Site]()
+	textsType     = reflect.TypeFor[Texts]()
+	pairsType     = reflect.TypeFor[Pairs]()
+	redirectType  = reflect.TypeFor[Redirect]()
+	respondType   = reflect.TypeFor[Respond]()
 )
 
 func (d *decoder) fail(at span, path, message, hint string) {
@@ -106,6 +122,12 @@ func (d *decoder) value(n ast.Node, v reflect.Value, s slot) {
 	case upstreamsType:
 		d.upstreams(n, v, s)
 		return
+	case textsType:
+		d.texts(n, v, s)
+		return
+	case pairsType:
+		d.pairs(n, v, s)
+		return
 	case serverType:
 		if text, at, ok := torn(n); ok {
 			d.fill(v)
@@ -123,13 +145,23 @@ func (d *decoder) value(n ast.Node, v reflect.Value, s slot) {
 			v = v.FieldByName("Issuer")
 			s.field = fieldsOf(tlsType)[0]
 		}
+	case redirectType:
+		v, s = d.short(n, v, s, "to")
+	case respondType:
+		word := "body"
+		if _, number := n.(*ast.IntegerNode); number {
+			word = "status"
+		}
+		v, s = d.short(n, v, s, word)
 	}
 	switch v.Kind() {
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
 		d.value(n, v.Elem(), s)
 	case reflect.Struct:
-		d.structure(n, v, s)
+		if !d.toggled(n, v, s) {
+			d.structure(n, v, s)
+		}
 	case reflect.Slice:
 		d.list(n, v, s)
 	default:
@@ -185,11 +217,11 @@ func (d *decoder) structure(n ast.Node, v reflect.Value, s slot) {
 			continue
 		}
 		given[key] = at
-		d.value(entry.Value, v.Field(fields[i].index), child)
+		d.value(entry.Value, v.FieldByIndex(fields[i].index), child)
 	}
 	for _, f := range fields {
 		if _, ok := given[f.key]; !ok {
-			d.fillField(v.Field(f.index), f)
+			d.fillField(v.FieldByIndex(f.index), f)
 		}
 	}
 }
@@ -228,7 +260,7 @@ func (d *decoder) key(entry *ast.MappingValueNode, s slot) (key string, at span,
 // fill completes a struct of which nothing is in the file.
 func (d *decoder) fill(v reflect.Value) {
 	for _, f := range fieldsOf(v.Type()) {
-		d.fillField(v.Field(f.index), f)
+		d.fillField(v.FieldByIndex(f.index), f)
 	}
 }
 

@@ -50,6 +50,77 @@ func (d *decoder) addresses(n ast.Node, v reflect.Value, s slot) {
 	v.Set(reflect.ValueOf(one))
 }
 
+// short returns where a mapping's short form goes: if the node is one word, the
+// key that it stands for, with defaults in all others; else the mapping itself.
+func (d *decoder) short(n ast.Node, v reflect.Value, s slot, key string) (reflect.Value, slot) {
+	if _, scalar := scalarText(n); !scalar {
+		return v, s
+	}
+	d.fill(v)
+	fields := fieldsOf(v.Type())
+	i := slices.IndexFunc(fields, func(f field) bool { return f.key == key })
+	s.field = fields[i]
+	return v.FieldByIndex(fields[i].index), s
+}
+
+// toggled decodes true or false in the place of a mapping whose type has a
+// field Off: true is the mapping with its defaults; false is a mapping that is
+// off, and takes a route out of what its site says.
+func (d *decoder) toggled(n ast.Node, v reflect.Value, s slot) bool {
+	truth, ok := n.(*ast.BoolNode)
+	if _, switchable := v.Type().FieldByName("Off"); !ok || !switchable {
+		return false
+	}
+	d.src.mark(s.path, s.at)
+	d.fill(v)
+	v.FieldByName("Off").SetBool(!truth.Value)
+	return true
+}
+
+// texts decodes a list of texts, or one alone.
+func (d *decoder) texts(n ast.Node, v reflect.Value, s slot) {
+	if _, ok := scalarText(n); !ok {
+		d.list(n, v, s)
+		return
+	}
+	one := Texts{""}
+	d.scalar(n, reflect.ValueOf(one).Index(0), s)
+	v.Set(reflect.ValueOf(one))
+}
+
+// pairs decodes a mapping of names to texts, in the order of the file.
+func (d *decoder) pairs(n ast.Node, v reflect.Value, s slot) {
+	d.src.mark(s.path, s.at)
+	list, ok := entries(n)
+	if !ok {
+		d.wrong(n, s, "wants names and their values", "write "+s.field.key+": {NAME: VALUE}")
+		return
+	}
+	first := make(map[string]span)
+	pairs := Pairs{}
+	for _, entry := range list {
+		name, at, ok := d.key(entry, s)
+		if !ok {
+			continue
+		}
+		shown := name
+		if !printable(name) || d.src.hides(at) {
+			shown = "…"
+		}
+		path := s.path + "[" + shown + "]"
+		if before, twice := first[name]; twice {
+			d.fail(at, path, path+" is written twice", fmt.Sprintf("the first is on line %d; keep one", before.line))
+			continue
+		}
+		first[name] = at
+		pair := Pair{Name: name}
+		value := reflect.ValueOf(&pair.Value).Elem()
+		d.value(entry.Value, value, slot{path: path, at: at, field: field{key: name, template: s.field.template}})
+		pairs = append(pairs, pair)
+	}
+	v.Set(reflect.ValueOf(pairs))
+}
+
 // sites decodes the mapping of names to sites, in the order of the file.
 func (d *decoder) sites(n ast.Node, v reflect.Value, s slot) {
 	d.src.mark(s.path, s.at)
@@ -171,7 +242,7 @@ func (d *decoder) site(n ast.Node, v reflect.Value, s slot) {
 		i := slices.IndexFunc(fields, func(f field) bool { return f.key == "proxy" })
 		d.fill(v)
 		s = slot{path: join(s.path, "proxy"), at: s.at, field: fields[i]}
-		d.value(n, v.Field(fields[i].index), s)
+		d.value(n, v.FieldByIndex(fields[i].index), s)
 		return
 	}
 	d.value(n, v, s)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 )
 
 // Load reads the configuration file at path, decodes it, completes it with
@@ -89,4 +90,17 @@ func (c *Config) SocketPath() string {
 	default:
 		return c.Admin.Socket
 	}
+}
+
+// Has reports whether a path, as in Problem, is written in the file.
+func (c *Config) Has(path string) bool {
+	if c.source == nil {
+		return false
+	}
+	if name, rest, ok := strings.Cut(path, "]"); ok {
+		if written, ok := c.source.written[name+"]"]; ok {
+			path = written + rest
+		}
+	}
+	return c.source.has(path)
 }

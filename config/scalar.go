@@ -43,13 +43,13 @@ func (d *decoder) scalar(n ast.Node, v reflect.Value, s slot) {
 		return
 	}
 	switch {
-	case consultsEnvironment(text):
+	case consultsEnvironment(text) && (!s.field.template || variableText.MatchString(text)):
 		d.environment(s.at, s)
 		return
 	case strings.TrimSpace(text) == "":
 		d.fail(s.at, s.path, named(s.path)+" is empty", "write a value, or remove the line")
 		return
-	case strings.ContainsRune(text, '\n') || d.src.spansLines(n):
+	case !s.field.lines && (strings.ContainsRune(text, '\n') || d.src.spansLines(n)):
 		hint := "is the next line indented too deep?"
 		if s.field.path {
 			hint = "write the name of a file"
@@ -296,6 +296,9 @@ func orList(words []string) string {
 // environmentText finds what other programs take for a reference to the
 // environment: ${X}, $X, {$X}, {env.X}, {{ … }}.
 var environmentText = regexp.MustCompile(`\$\{|\$[A-Za-z_]|\{\$|\{\s*env[.:]|\{\{`)
+
+// variableText is what environmentText finds and no text with placeholders needs.
+var variableText = regexp.MustCompile(`\$\{|\{\$|\{\s*env[.:]`)
 
 // consultsEnvironment reports whether a text hopes to be replaced by something
 // from the environment.

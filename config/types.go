@@ -172,8 +172,8 @@ type Credential struct {
 	APIRoot string `yaml:"api_root" kind:"path"`
 }
 
-// Site is a host name and what it serves. In the file it may be just the
-// address of a server.
+// Site is a host name and what it serves: routes, or one action. In the file it
+// may be just the address of a server.
 type Site struct {
 	// The site's name: its key under `sites`, in lower case and in ASCII
 	// (internationalised names as xn--).
@@ -182,15 +182,26 @@ type Site struct {
 	// More names for the same site.
 	Aliases []string `yaml:"aliases"`
 
-	// Where requests go: the name of an upstream, or the address of a server
-	// (`http://host:port`, `https://host`, `h2c://host:port` or `unix:/path`),
-	// which is an upstream of one server with the defaults of `upstreams`.
-	Proxy string `yaml:"proxy"`
-
 	// Where the certificate comes from: `acme`, `internal`, or
 	// `{certificate: FILE, key: FILE}`. Empty: `internal` for localhost and
 	// names under it, else `acme`.
 	TLS TLS `yaml:"tls"`
+
+	// What is served where, in order: the first route whose conditions hold is
+	// taken. A request that no route is for gets 404. Instead of routes a site
+	// may have one action itself.
+	Routes []Route `yaml:"routes"`
+
+	// Pass several slashes in a row on as one. Otherwise they are kept.
+	MergeSlashes bool `yaml:"merge_slashes" default:"false"`
+
+	// What the applications make of `;` in a path: `strip`, as Java's do (they
+	// take /admin;x for /admin), or `keep`. Empty: it is not known, and a
+	// request for which it would choose the route is refused with 400.
+	PathParameters string `yaml:"path_parameters" enum:"strip,keep"`
+
+	Action
+	Handling
 }
 
 // TLS says where a site's certificate comes from. In the file it may be just
@@ -217,45 +228,6 @@ const (
 	IssuerFile     Issuer = "file" // certificate and key files were given
 )
 
-// Limits bounds what clients and servers can take from the proxy. No limit can
-// be switched off except where its comment says so.
-type Limits struct {
-	// Largest request head: request line and header fields together.
-	RequestHeaderBytes Size `yaml:"request_header_bytes" default:"64KiB" min:"1KiB"`
-
-	// Time to receive a request head, from its first byte or from the
-	// connection's start.
-	RequestHeaderTimeout time.Duration `yaml:"request_header_timeout" default:"10s" min:"1ms"`
-
-	// Time for a TLS handshake.
-	HandshakeTimeout time.Duration `yaml:"handshake_timeout" default:"10s" min:"1ms"`
-
-	// Time that a client's connection may wait for its next request.
-	IdleTimeout time.Duration `yaml:"idle_timeout" default:"75s" min:"1ms"`
-
-	// Time to connect to a server, TLS included; past it the client gets 504.
-	ConnectTimeout time.Duration `yaml:"connect_timeout" default:"5s" min:"1ms"`
-
-	// Time that a server may take to begin its response; past it the client
-	// gets 504. 0 is no limit.
-	ResponseHeaderTimeout time.Duration `yaml:"response_header_timeout" default:"60s"`
-
-	// Largest head of a server's response; past it the client gets 502.
-	ResponseHeaderBytes Size `yaml:"response_header_bytes" default:"256KiB" min:"1KiB"`
-
-	// Time that an unused connection to a server is kept.
-	UpstreamIdleTimeout time.Duration `yaml:"upstream_idle_timeout" default:"60s" min:"1ms"`
-
-	// Unused connections kept to each server.
-	UpstreamIdleConnections int `yaml:"upstream_idle_connections" default:"64" min:"1"`
-
-	// Requests that one HTTP/2 or HTTP/3 connection may have under way.
-	HTTP2Streams int `yaml:"http2_streams" default:"128" min:"1"`
-
-	// Time that requests under way get to finish at a graceful stop.
-	ShutdownTimeout time.Duration `yaml:"shutdown_timeout" default:"30s"`
-}
-
 // Size is a number of bytes, written as a number or with KiB, MiB or GiB (also
 // KB, MB, GB in powers of 1000, and nginx's k, m, g in powers of 1024).
 type Size int64
@@ -280,6 +252,12 @@ type Runtime struct {
 	// By how many percent of what is in use the heap may grow before garbage is
 	// collected. More costs memory and saves processor time.
 	GCPercent int `yaml:"gc_percent" default:"800" min:"50"`
+
+	// Percent of memory_limit that may be in use, garbage not counted, before
+	// load is shed: caches are dropped, unused connections closed, new ones and
+	// new requests refused with 503, until use has fallen a tenth below. From 50
+	// to 100.
+	Pressure int `yaml:"pressure" default:"85" min:"50"`
 }
 
 // Admin is the local control socket.

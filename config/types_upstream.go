@@ -22,6 +22,10 @@ type Upstream struct {
 	// Keep each client at one server by a cookie of ours.
 	Sticky *Sticky `yaml:"sticky"`
 
+	// How TLS is spoken with https:// servers. Left out: their certificates
+	// must be signed by a public authority, and none is shown to them.
+	TLS *UpstreamTLS `yaml:"tls"`
+
 	// Ask the servers for their health. Without it a server is judged by the
 	// requests alone.
 	Health *Health `yaml:"health"`
@@ -37,7 +41,8 @@ type Upstream struct {
 	// 0: at once.
 	SlowStart time.Duration `yaml:"slow_start" default:"0s"`
 
-	// Most requests under way at one server. 0 is no limit.
+	// Most requests under way at one server, and so most connections over
+	// HTTP/1.1 (health checks come on top). 0 is no limit.
 	MaxConnections int `yaml:"max_connections" default:"0" min:"0"`
 
 	// What happens to requests when a server has max_connections under way.
@@ -66,6 +71,28 @@ type Server struct {
 
 	// Used only while none of the other servers is up.
 	Backup bool `yaml:"backup" default:"false"`
+}
+
+// UpstreamTLS says how TLS is spoken with https:// servers. Their certificates
+// are always checked: there is no key that leaves it out. For a certificate
+// that no public authority signed name its authority, or the certificate
+// itself, in `ca`; for one of another name, that name in `server_name`.
+type UpstreamTLS struct {
+	// PEM file with the certificates that may sign the servers', instead of
+	// the public authorities, or with the servers' own certificates. Read
+	// again when it changes.
+	CA string `yaml:"ca" kind:"path"`
+
+	// PEM file with the certificate, and its chain, that is shown to servers
+	// that ask for one. Read again when it changes.
+	Certificate string `yaml:"certificate" kind:"path"`
+
+	// PEM file with the certificate's private key. Read again when it changes.
+	Key string `yaml:"key" kind:"path"`
+
+	// Name to ask the servers for (SNI), which must be in their certificates.
+	// Empty: the host of each address.
+	ServerName string `yaml:"server_name"`
 }
 
 // Sticky keeps each client at one server as long as that is up. The cookie

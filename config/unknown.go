@@ -42,6 +42,18 @@ func habit(t reflect.Type, key string) string {
 		case "health_check", "healthcheck", "check":
 			return "write health: {path: /healthz}"
 		}
+	case reflect.TypeFor[UpstreamTLS]():
+		switch key {
+		case "insecure", "insecure_skip_verify", "skip_verify", "tls_insecure_skip_verify", "verify", "proxy_ssl_verify":
+			return "servers' certificates are always checked; name the authority that signed them,\n" +
+				"or the certificate itself, in ca: FILE; if it is for another name, add server_name: NAME"
+		case "root", "roots", "ca_root", "ca_file", "trusted_certificate":
+			return "write ca: FILE"
+		case "sni", "name", "host":
+			return "write server_name: NAME"
+		case "cert":
+			return "write certificate: FILE"
+		}
 	case serverType:
 		switch key {
 		case "address", "host", "server":
@@ -49,7 +61,24 @@ func habit(t reflect.Type, key string) string {
 		case "max_conns", "maxconn":
 			return "write max_connections"
 		}
+	case reflect.TypeFor[Route]():
+		switch key {
+		case "proxy_pass", "reverse_proxy", "upstream", "server", "backend":
+			return "write proxy: http://HOST:PORT"
+		case "location", "match", "uri", "url", "prefix", "paths":
+			return "write path: /this for one path, path: /this/ for everything under it"
+		case "method":
+			return "write methods"
+		case "remote_ip", "source", "ip":
+			return "write client_ip"
+		case "return":
+			return "write respond: STATUS or redirect: ADDRESS"
+		}
 	case siteType:
+		switch key {
+		case "locations", "location", "handle", "route", "paths":
+			return "write routes: [{path: /api/, proxy: http://HOST:PORT}]"
+		}
 		switch key {
 		case "proxy_pass", "reverse_proxy", "upstream", "server", "backend":
 			return "write proxy: http://HOST:PORT"
@@ -73,6 +102,17 @@ func explains(t reflect.Type, key string, known []string) bool {
 	return isNear || soundsSecret(key, true) || habit(t, key) != ""
 }
 
+// kindOf says what a struct type is, for a hint.
+func kindOf(t reflect.Type) string {
+	switch t {
+	case siteType:
+		return "a site"
+	case reflect.TypeFor[Route]():
+		return "a route"
+	}
+	return "this mapping"
+}
+
 // unknownKey reports a key that the type does not have.
 func (d *decoder) unknownKey(key string, at span, t reflect.Type, s slot) {
 	var known []string
@@ -89,6 +129,9 @@ func (d *decoder) unknownKey(key string, at span, t reflect.Type, s slot) {
 	}
 
 	hint := "the keys here are " + strings.Join(known, ", ")
+	if len(known) > 12 {
+		hint = "config/REFERENCE.md lists the keys of " + kindOf(t)
+	}
 	if instead := habit(t, key); instead != "" {
 		hint = instead
 	} else if near, ok := nearest(strings.ToLower(key), known); ok {
@@ -120,7 +163,7 @@ func placesOf(key string) []string {
 				places = append(places, cmp.Or(path, "the top of the file"))
 			}
 			next := join(path, f.key)
-			switch t.Field(f.index).Type {
+			switch t.FieldByIndex(f.index).Type {
 			case sitesType:
 				next = "sites[NAME]"
 			case upstreamsType:
@@ -128,7 +171,7 @@ func placesOf(key string) []string {
 			case reflect.TypeFor[[]Credential](), reflect.TypeFor[[]Server]():
 				next += "[]"
 			}
-			walk(t.Field(f.index).Type, next)
+			walk(t.FieldByIndex(f.index).Type, next)
 		}
 	}
 	walk(reflect.TypeFor[Config](), "")

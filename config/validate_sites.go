@@ -31,7 +31,7 @@ func (v *validator) sites() {
 		}
 	}
 	for _, site := range sites {
-		v.server(site, owners)
+		v.actions(site, owners)
 		v.tls(site)
 	}
 	v.acmeNames()
@@ -57,23 +57,6 @@ func (v *validator) aliases(site *Site, owners map[string]string) {
 		good = append(good, name)
 	}
 	site.Aliases = good
-}
-
-// server checks the address that a site's requests are sent to.
-func (v *validator) server(site Site, owners map[string]string) {
-	path := site.Path() + ".proxy"
-	if site.Proxy == "" {
-		if !v.doubtful[v.name(site.Path())] && !v.doubtful[v.name(path)] {
-			v.fail(site.Path(), v.name(site.Path())+" says nothing about what it serves", "add proxy: http://HOST:PORT")
-		}
-		return
-	}
-	if i := slices.IndexFunc(v.cfg.Upstreams, func(u Upstream) bool { return u.Name == site.Proxy }); i >= 0 {
-		return
-	}
-	if !v.bad(path, site.Proxy, v.proxyFault(site.Proxy)) {
-		v.circles(path, site.Proxy, owners)
-	}
 }
 
 // circles warns of a server's address that probably is a mistake.

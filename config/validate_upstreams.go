@@ -14,7 +14,9 @@ const mostServers = 256
 func (v *validator) upstreams() {
 	used := make(map[string]bool)
 	for _, site := range v.cfg.Sites {
-		used[site.Proxy] = true
+		for _, place := range site.Places() {
+			used[place.Action.Proxy] = true
+		}
 	}
 	for i := range v.cfg.Upstreams {
 		u := &v.cfg.Upstreams[i]
@@ -24,6 +26,9 @@ func (v *validator) upstreams() {
 		v.balance(u, path)
 		if u.Sticky != nil {
 			v.sticky(u.Sticky, path+".sticky")
+		}
+		if u.TLS != nil {
+			v.upstreamTLS(u, path+".tls")
 		}
 		if u.Health != nil {
 			v.health(u, path+".health")
@@ -98,6 +103,27 @@ func (v *validator) sticky(s *Sticky, path string) {
 		v.missing(path, "cookie", path+" does not name the cookie", "write sticky: {cookie: NAME}")
 	} else if !isToken(s.Cookie) {
 		v.bad(path+".cookie", s.Cookie, &fault{"is not the name of a cookie", "letters, digits, - and _"})
+	}
+}
+
+// upstreamTLS checks how TLS is spoken with an upstream's servers. Whether the
+// files can be used is seen when they are read.
+func (v *validator) upstreamTLS(u *Upstream, path string) {
+	tls := u.TLS
+	switch {
+	case tls.Certificate != "" && tls.Key == "":
+		v.missing(path, "key", path+" has a certificate without its key", "add key: FILE")
+	case tls.Certificate == "" && tls.Key != "":
+		v.missing(path, "certificate", path+" has a key without its certificate", "add certificate: FILE")
+	}
+	if tls.ServerName != "" {
+		if wrong := hostFault(tls.ServerName, "", false); wrong != nil {
+			v.bad(path+".server_name", tls.ServerName, &fault{"is not a host name", "write the name that is in the servers' certificate"})
+		}
+	}
+	secure := func(s Server) bool { return strings.HasPrefix(s.URL, "https://") }
+	if !slices.ContainsFunc(u.Servers, secure) && !v.doubts("upstreams["+u.Name+"].servers") {
+		v.fail(path, path+" has no effect: no server of the upstream speaks TLS", "write https:// for the servers, or remove it")
 	}
 }
 

@@ -3,10 +3,12 @@ package proxy_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"runtime"
 	"strings"
 	"sync"
@@ -68,13 +70,18 @@ func (m *mortal) rise() {
 	m.serve(l)
 }
 
-// bombard sends 100 requests a second until stopped and returns how many there
+// outages is for a longer show:
+//
+//	go test ./proxy -run TestKillingServers -v -outages 20s
+var outages = flag.Duration("outages", 4800*time.Millisecond, "how long servers are killed and restarted")
+
+// bombard sends 200 requests a second until stopped and returns how many there
 // were and what went wrong.
 func bombard(w *world, client *http.Client, stop <-chan struct{}) (sent int, wrong []string) {
 	var mu sync.Mutex
 	var group sync.WaitGroup
 	defer group.Wait()
-	tick := time.NewTicker(10 * time.Millisecond)
+	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		select {
@@ -105,8 +112,9 @@ func bombard(w *world, client *http.Client, stop <-chan struct{}) (sent int, wro
 func well(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "well") }
 
 // TestKillingServersUnderLoadCostsNoRequest is the show case: a server is
-// killed and comes back 300 ms later, over and over, under 100 requests a
-// second.
+// killed, its connections cut, and comes back 300 ms later, over and over, under
+// 200 requests a second. With one server requests wait for it, with two (and no
+// holding) the other has them.
 func TestKillingServersUnderLoadCostsNoRequest(t *testing.T) {
 	for _, servers := range []int{1, 2} {
 		t.Run(fmt.Sprintf("servers=%d", servers), func(t *testing.T) {
@@ -130,7 +138,8 @@ func TestKillingServersUnderLoadCostsNoRequest(t *testing.T) {
 			}()
 			pause := time.NewTicker(300 * time.Millisecond)
 			defer pause.Stop()
-			for i := range 8 {
+			rounds := int(*outages / (600 * time.Millisecond))
+			for i := range rounds {
 				<-pause.C
 				all[i%servers].kill()
 				<-pause.C
@@ -138,12 +147,12 @@ func TestKillingServersUnderLoadCostsNoRequest(t *testing.T) {
 			}
 			close(stop)
 			wrong := wait(t, result, "the requests")
-			t.Logf("%d requests, 8 outages, %d failures", sent, len(wrong))
+			t.Logf("%d requests, %d outages, %d failures", sent, rounds, len(wrong))
 			if len(wrong) > 0 {
 				t.Errorf("%d of %d requests failed: %.300s", len(wrong), sent, wrong)
 			}
 			down, back := w.logs.FilterMessage("server is down").Len(), w.logs.FilterMessage("server is back").Len()
-			if down < 1 || down > 2*8 || back > down { // a latecomer of an outage may speak up after its end
+			if down < 1 || down > 2*rounds || back > down { // a latecomer of an outage may speak up after its end
 				t.Errorf("%d lines of servers going down, %d of coming back", down, back)
 			}
 		})
@@ -304,6 +313,47 @@ func TestLimitOfOneConnectionServesOneAfterAnother(t *testing.T) {
 	}
 	if fields := w.logged("queue_full"); !strings.HasPrefix(fmt.Sprint(fields["server"]), "http://127") {
 		t.Errorf("the line does not name the server: %v", fields)
+	}
+}
+
+// max_connections bounds requests under way, and over HTTP/1.1 with that the
+// connections, those that are kept unused included.
+func TestServerNeverSeesMoreConnectionsThanItsLimit(t *testing.T) {
+	var open, most atomic.Int32
+	server := httptest.NewUnstartedServer(http.HandlerFunc(well))
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		switch state {
+		case http.StateNew:
+			if n := open.Add(1); n > most.Load() {
+				most.Store(n)
+			}
+		case http.StateClosed:
+			open.Add(-1)
+		}
+	}
+	server.Start()
+	defer server.Close()
+	const limit = 4
+	w := start(t, change(sites("a.test", server.URL), func(u *config.Upstream) { u.MaxConnections, u.Queue.Size = limit, 1000 }))
+	client := w.client(true)
+	var group sync.WaitGroup
+	for range 50 {
+		group.Go(func() {
+			for range 10 {
+				res, err := client.Get("https://a.test/")
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if body(t, res); res.StatusCode != 200 {
+					t.Errorf("status %d", res.StatusCode)
+				}
+			}
+		})
+	}
+	group.Wait()
+	if n := most.Load(); n != limit {
+		t.Errorf("%d connections at once", n)
 	}
 }
 

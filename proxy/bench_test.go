@@ -25,6 +25,13 @@ func (s *sink) Header() http.Header         { return s.header }
 func (s *sink) WriteHeader(int)             {}
 func (s *sink) Write(p []byte) (int, error) { return len(p), nil }
 
+// only returns a site with one action.
+func only(name string, action http.Handler) *site {
+	s := &site{name: name, routes: []*route{{handler: action}}}
+	s.index()
+	return s
+}
+
 // browserRequest is a request with the fields that a browser sends.
 func browserRequest() *http.Request {
 	r := httptest.NewRequest("GET", "/assets/app.js?v=3", nil)
@@ -44,7 +51,7 @@ func BenchmarkForward(b *testing.B) {
 	p := New(Options{Logger: zap.NewNop()})
 	g := &Generation{router: newRouter(1)}
 	to := stub{http.Header{"Content-Type": {"text/plain"}, "Content-Length": {"13"}, "Date": {"x"}, "Server": {"x"}}}
-	if err := g.router.add("a.test", &site{name: "a.test", action: &forward{proxy: p, to: to, tunnels: &tunnels{}}}); err != nil {
+	if err := g.router.add("a.test", only("a.test", &forward{proxy: p, to: to, tunnels: &tunnels{}})); err != nil {
 		b.Fatal(err)
 	}
 	p.Commit(g)

@@ -18,6 +18,7 @@ const lingerTimeout = 5 * time.Second
 // remembers why reading failed, hands over the trailers, and can be taken away.
 type requestBody struct {
 	in  *http.Request
+	end *http.Request // whose Trailer the server fills
 	out *http.Request // whose Trailer is filled at the end
 
 	mu     sync.Mutex // held while reading
@@ -36,7 +37,7 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	n, err := b.in.Body.Read(p)
 	switch {
 	case err == io.EOF:
-		for name, values := range b.in.Trailer {
+		for name, values := range b.end.Trailer {
 			if trailerAllowed(name) {
 				b.out.Trailer[name] = values
 			}

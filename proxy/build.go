@@ -3,8 +3,11 @@ package proxy
 import (
 	"cmp"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -12,6 +15,7 @@ import (
 	"github.com/sallyport/sallyport/proxy/upstream"
 	"github.com/sallyport/sallyport/proxy/upstream/balance"
 	"github.com/sallyport/sallyport/proxy/upstream/probe"
+	"github.com/sallyport/sallyport/proxy/upstream/tlsfiles"
 )
 
 // Generation is everything that was built from one configuration. It never
@@ -20,6 +24,8 @@ type Generation struct {
 	router  *router
 	pools   map[string]*pool // by what a site's proxy says: a name or an address
 	members map[upstream.MemberOptions]*upstream.Member
+	kept    kept
+	bounds  bounds
 	drain   time.Duration // for upgraded connections of pools that the next generation drops
 }
 
@@ -46,36 +52,36 @@ func (p *Proxy) Prepare(cfg *config.Config) (*Generation, error) {
 		router:  newRouter(len(cfg.Sites)),
 		pools:   make(map[string]*pool),
 		members: make(map[upstream.MemberOptions]*upstream.Member),
+		kept:    make(kept),
 		drain:   cfg.Limits.ShutdownTimeout,
+		bounds:  bounds{fields: cfg.Limits.RequestHeaderCount, target: int(cfg.Limits.URILength)},
 	}
 	var problems config.Problems
 	for i := range cfg.Sites {
 		problems = append(problems, p.addSite(next, cfg, &cfg.Sites[i])...)
 	}
-	if err := problems.Err(); err != nil {
+	if err := distinct(problems).Err(); err != nil {
 		return nil, err
 	}
 	return next, nil
 }
 
+// distinct leaves out problems that were found before: what several routes
+// inherit is wrong once.
+func distinct(problems config.Problems) config.Problems {
+	seen := make(map[string]bool)
+	return slices.DeleteFunc(problems, func(one config.Problem) bool {
+		key := one.Path + "\x00" + one.Message
+		before := seen[key]
+		seen[key] = true
+		return before
+	})
+}
+
 // addSite builds one site and hangs it into the generation under its names.
 func (p *Proxy) addSite(next *Generation, cfg *config.Config, entry *config.Site) config.Problems {
-	var problems config.Problems
-	path := fmt.Sprintf("sites[%s]", entry.Name)
-	at := origin{site: entry.Name, upstream: entry.Proxy}
-	if cfg.Upstream(entry.Proxy).Name == "" {
-		at = origin{site: entry.Name, server: entry.Proxy}
-	}
-	pool, err := p.pool(next, cfg, entry.Proxy)
-	if err != nil {
-		return append(problems, cfg.Problem(path+".proxy", err.Error(), ""))
-	}
-	s := &site{name: entry.Name, action: &forward{
-		proxy:   p,
-		to:      pool,
-		tunnels: &pool.tunnels,
-		at:      at,
-	}}
+	path := entry.Path()
+	s, problems := p.routes(next, cfg, entry)
 	if err := next.router.add(entry.Name, s); err != nil {
 		problems = append(problems, cfg.Problem(path, err.Error(), ""))
 	}
@@ -85,6 +91,15 @@ func (p *Proxy) addSite(next *Generation, cfg *config.Config, entry *config.Site
 		}
 	}
 	return problems
+}
+
+// poolProblem says where in the configuration the cause of an error stands;
+// place is that of the site or route that leads to the upstream.
+func poolProblem(cfg *config.Config, place, to string, err error) config.Problem {
+	if file, ok := errors.AsType[*tlsfiles.Error](err); ok {
+		return cfg.Problem(fmt.Sprintf("upstreams[%s].tls.%s", to, file.Part), file.Error(), file.Hint())
+	}
+	return cfg.Problem(place+".proxy", err.Error(), "")
 }
 
 // pool returns what a site's proxy leads to: the generation's own pool, the
@@ -165,6 +180,7 @@ func (p *Proxy) Commit(g *Generation) {
 			member.Close()
 		}
 	}
+	previous.kept.retire(g.kept)
 }
 
 // forget is called when a retired pool has drained.
@@ -219,6 +235,7 @@ func memberOptions(cfg *config.Config, u *config.Upstream, server config.Server,
 			ConnectTimeout:        cfg.Limits.ConnectTimeout,
 			ResponseHeaderTimeout: cfg.Limits.ResponseHeaderTimeout,
 			ResponseHeaderBytes:   int64(cfg.Limits.ResponseHeaderBytes),
+			BodyTimeout:           cfg.Limits.UpstreamBodyTimeout,
 			IdleTimeout:           cfg.Limits.UpstreamIdleTimeout,
 			IdleConnections:       cfg.Limits.UpstreamIdleConnections,
 		},
@@ -231,6 +248,10 @@ func memberOptions(cfg *config.Config, u *config.Upstream, server config.Server,
 		MaxFails:       u.MaxFails,
 		FailTimeout:    u.FailTimeout,
 		SlowStart:      u.SlowStart,
+	}
+	if t := u.TLS; t != nil && strings.HasPrefix(server.URL, "https://") {
+		o.Files = tlsfiles.Options{CA: t.CA, Certificate: t.Certificate, Key: t.Key}
+		o.ServerName = t.ServerName
 	}
 	if h := u.Health; h != nil {
 		least, most := h.StatusRange()

@@ -1,12 +1,14 @@
 package proxy
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"strings"
 
 	"go.uber.org/zap"
+
+	"github.com/sallyport/sallyport/proxy/exchange"
+	"github.com/sallyport/sallyport/proxy/internal/wire"
 )
 
 // requestID is the field under which a request's id travels: through the
@@ -16,9 +18,10 @@ const requestID = "X-Request-Id"
 
 // Refusals of the edge.
 var (
-	errMethod     = &refusal{http.StatusNotImplemented, "method_refused", "CONNECT and TRACE are not for a gateway", ""}
-	errTarget     = &refusal{http.StatusBadRequest, "target_invalid", "the request target has a character that does not belong there", ""}
-	errConnection = &refusal{http.StatusBadRequest, "connection_invalid", "the Connection field names an end-to-end field", ""}
+	errMethod     = &exchange.Refusal{Status: http.StatusNotImplemented, Label: "method_refused", Reason: "CONNECT and TRACE are not for a gateway"}
+	errTarget     = &exchange.Refusal{Status: http.StatusBadRequest, Label: "target_invalid", Reason: "the request target has a character that does not belong there"}
+	errLookalike  = &exchange.Refusal{Status: http.StatusBadRequest, Label: "field_lookalike", Reason: "a field differs from one that only a proxy or the protocol may set by an underscore"}
+	errConnection = &exchange.Refusal{Status: http.StatusBadRequest, Label: "connection_invalid", Reason: "the Connection field names an end-to-end field"}
 )
 
 // admit makes a request safe to work with, before anything looks at it: it
@@ -26,24 +29,33 @@ var (
 // Doing this first means that no middleware can have a header that it set
 // stripped by a client's Connection field, nor read a forged one.
 //
+// The request is given its id here.
+//
 // Afterwards Connection, Upgrade and the other hop-by-hop fields are still
 // there for the action to see; it must not pass them on.
-func admit(r *http.Request, logger *zap.Logger) error {
+func (w *recorder) admit(r *http.Request, logger *zap.Logger) error {
 	named := r.Header["Connection"]
 	admitSocket(r)
+	deceiving := false
 	for name := range r.Header {
 		if forged(name) {
 			delete(r.Header, name)
 		} else if strings.IndexByte(name, '_') >= 0 {
+			deceiving = deceiving || wire.Lookalike(name)
 			delete(r.Header, name)
 			logger.Debug("request field with an underscore dropped", zap.String("field", name))
 		}
 	}
-	r.Header[requestID] = []string{newID()}
+	w.Exchange.ID = newID()
+	w.id[0] = w.Exchange.ID
+	r.Header[requestID] = w.id[:]
+	if deceiving {
+		return errLookalike
+	}
 	if err := checkMethod(r.Method); err != nil {
 		return err
 	}
-	if err := checkTarget(r); err != nil {
+	if err := checkTarget(r.RequestURI); err != nil {
 		return err
 	}
 	return removeNominated(r.Header, named)
@@ -115,45 +127,15 @@ func removeNominated(h http.Header, connection []string) error {
 	return nil
 }
 
-// checkTarget makes sure that the target can be passed on byte for byte: what
-// we read and what the server behind reads must be the same. HTTP/2 can carry a
+// checkTarget refuses targets that cannot be passed on byte for byte: what we
+// read and what the server behind reads must be the same. HTTP/2 can carry a
 // blank in :path, which in HTTP/1.1 would end the target; a fragment is never
-// sent by a client (RFC 9112 section 3.2).
-func checkTarget(r *http.Request) error {
-	for i := range len(r.RequestURI) {
-		if c := r.RequestURI[i]; c <= ' ' || c == 0x7f || c == '#' {
-			return errTarget
-		}
-	}
-	if !strings.HasPrefix(r.RequestURI, "/") || strings.HasPrefix(r.RequestURI, "//") {
-		// url.URL cannot hold these verbatim, so they have to survive it.
-		if r.RequestURI != "*" && !survives(r) {
+// sent by a client (RFC 9112 section 3.2). The rest is settle's.
+func checkTarget(uri string) error {
+	for i := range len(uri) {
+		if c := uri[i]; c <= ' ' || c == 0x7f || c == '#' {
 			return errTarget
 		}
 	}
 	return nil
-}
-
-// survives reports whether the parsed target prints as it was sent.
-func survives(r *http.Request) bool {
-	path, _, _ := strings.Cut(r.RequestURI, "?")
-	if r.URL.IsAbs() {
-		if r.URL.Scheme != "https" && r.URL.Scheme != "http" {
-			return false
-		}
-		path = strings.TrimPrefix(path, fmt.Sprintf("%s://%s", r.URL.Scheme, r.URL.Host))
-	}
-	return r.URL.EscapedPath() == path
-}
-
-// target returns the path and query as the client sent them, always beginning
-// with "/": what a redirect to the same resource needs.
-func target(r *http.Request) string {
-	switch {
-	case strings.HasPrefix(r.RequestURI, "/"):
-		return r.RequestURI
-	case r.RequestURI == "*":
-		return "/"
-	}
-	return r.URL.RequestURI()
 }

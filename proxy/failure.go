@@ -9,24 +9,17 @@ import (
 	"net"
 	"net/http"
 	"runtime/debug"
+	"strings"
 	"syscall"
 	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/sallyport/sallyport/proxy/exchange"
 	"github.com/sallyport/sallyport/proxy/upstream"
+	"github.com/sallyport/sallyport/proxy/upstream/tlsfiles"
 )
-
-// refusal is an error of our own that knows how it is to be answered.
-type refusal struct {
-	status int
-	label  string // for metrics: snake_case, from a closed set
-	reason string
-	hint   string
-}
-
-func (r *refusal) Error() string { return r.reason }
 
 // clientBodyError is a request body that could not be read to its end.
 type clientBodyError struct{ err error }
@@ -70,7 +63,11 @@ func (e *panicked) Error() string { return fmt.Sprintf("panic: %v", e.value) }
 
 // Causes that need no more than a name.
 var (
-	errStarting   = &refusal{http.StatusServiceUnavailable, "starting", "no configuration has been loaded yet", ""}
+	errStarting   = &exchange.Refusal{Status: http.StatusServiceUnavailable, Label: "starting", Reason: "no configuration has been loaded yet"}
+	errOverloaded = &exchange.Refusal{
+		Status: http.StatusServiceUnavailable, Label: "overloaded", Reason: "memory is short",
+		Hint: "the line \"memory is short\" says how much is in use: raise runtime.memory_limit, or lower limits.connections",
+	}
 	errTruncated  = errors.New("the server's response ended early")
 	errBadUpgrade = fmt.Errorf("%w: it switched to a protocol that was not asked for", upstream.ErrMalformed)
 	errBadStatus  = fmt.Errorf("%w: impossible status code", upstream.ErrMalformed)
@@ -90,12 +87,12 @@ func classify(r *http.Request, err error) verdict {
 	if _, ok := errors.AsType[*panicked](err); ok {
 		return verdict{http.StatusInternalServerError, panicLabel, zap.ErrorLevel, "this is a bug in sallyport: please report it with the stack"}
 	}
-	if own, ok := errors.AsType[*refusal](err); ok {
+	if own, ok := errors.AsType[*exchange.Refusal](err); ok {
 		level := zap.DebugLevel
-		if own.status >= 500 && own.status != http.StatusNotImplemented {
+		if own.Status >= 500 && own.Status != http.StatusNotImplemented {
 			level = zap.ErrorLevel
 		}
-		return verdict{own.status, own.label, level, own.hint}
+		return verdict{own.Status, own.Label, level, own.Hint}
 	}
 	if r.Context().Err() != nil {
 		return verdict{0, "client_gone", zap.DebugLevel, ""} // what nginx counts as 499
@@ -126,7 +123,7 @@ func classifyBody(err *clientBodyError) verdict {
 		return verdict{http.StatusRequestEntityTooLarge, "body_too_large", zap.DebugLevel, ""}
 	}
 	if slow, ok := errors.AsType[net.Error](err); ok && slow.Timeout() {
-		return verdict{http.StatusRequestTimeout, "body_timeout", zap.DebugLevel, ""}
+		return verdict{http.StatusRequestTimeout, "body_timeout", zap.DebugLevel, "limits.min_rate and limits.min_rate_grace are how slow a client may be"}
 	}
 	return verdict{http.StatusBadRequest, "body_invalid", zap.DebugLevel, ""}
 }
@@ -156,6 +153,14 @@ func (p *Proxy) serverChanged(e upstream.Event) {
 		p.logger.Info("server is back", fields...)
 		return
 	}
+	if e.Kept {
+		hint := ""
+		if file, ok := errors.AsType[*tlsfiles.Error](e.Err); ok {
+			hint = file.Hint()
+		}
+		p.logger.Warn("changed TLS files of an upstream cannot be used: what they held before is kept", append(fields, zap.Error(e.Err), zap.String("hint", hint))...)
+		return
+	}
 	label, hint := "health_check", "what the health check asks for is set by health of the upstream: try it by hand"
 	if failed, ok := errors.AsType[*upstream.Error](e.Err); ok {
 		v := classifyUpstream(failed)
@@ -179,6 +184,8 @@ func classifyUpstream(err *upstream.Error) verdict {
 	case err.Timeout():
 		return verdict{http.StatusGatewayTimeout, "upstream_timeout", zap.ErrorLevel,
 			"the server took the request and was silent: limits.response_header_timeout is how long it may think"}
+	case wantsCertificate(err):
+		return verdict{http.StatusBadGateway, "upstream_certificate", zap.ErrorLevel, certificateWanted}
 	case errors.Is(err, upstream.ErrMalformed):
 		return verdict{http.StatusBadGateway, "upstream_malformed", zap.ErrorLevel,
 			"the answer is not HTTP/1.1: does the server want https:// or h2c:// in its address?"}
@@ -208,6 +215,9 @@ func classifyConnect(err *upstream.Error) verdict {
 		bad.label, bad.hint = "upstream_refused", "the socket does not exist: is the server running, and is its directory mounted here?"
 	case errors.Is(err, syscall.EACCES):
 		bad.label, bad.hint = "upstream_refused", "sallyport's user may not open the socket"
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		bad.status, bad.label = http.StatusServiceUnavailable, "descriptors"
+		bad.hint = "raise the limit on open files: LimitNOFILE= in systemd, ulimits in compose"
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
 		bad.label, bad.hint = "upstream_unreachable", "there is no route to "+err.Server
 	default:
@@ -223,10 +233,14 @@ func classifyHandshake(err *upstream.Error) verdict {
 	}
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
 		bad.label = "upstream_certificate"
-		bad.hint = "the server's certificate is not valid for the name in its address"
+		bad.hint = "the server's certificate is not valid for the name in its address: name the one it is for in tls.server_name of the upstream"
 		if _, unknown := errors.AsType[x509.UnknownAuthorityError](err); unknown {
-			bad.hint = "the server's certificate is not signed by a public authority"
+			bad.hint = "the server's certificate is not signed by an authority that is trusted: name the file of the one that signed it, or of the certificate itself, in tls.ca of the upstream"
 		}
+		return bad
+	}
+	if wantsCertificate(err) {
+		bad.label, bad.hint = "upstream_certificate", certificateWanted
 		return bad
 	}
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
@@ -235,23 +249,49 @@ func classifyHandshake(err *upstream.Error) verdict {
 	return bad
 }
 
+const certificateWanted = "the server does not accept the client certificate, or wants one: see tls.certificate and tls.key of the upstream"
+
+// wantsCertificate recognises what a server says about our certificate (RFC 8446
+// section 6.2). In TLS 1.3 it says so after the handshake, which is why it may
+// come instead of an answer. The alerts have no exported type.
+func wantsCertificate(err error) bool {
+	remote, ok := errors.AsType[*net.OpError](err)
+	if !ok || remote.Op != "remote error" {
+		return false
+	}
+	text := remote.Err.Error()
+	return strings.Contains(text, "certificate") || strings.Contains(text, "access denied")
+}
+
 // origin says where in the configuration a failure happened. The zero origin
 // is before a site was found. A site leads to an upstream with a name, or to a
 // server.
 type origin struct{ site, upstream, server string }
 
+// originOf returns what the record of a request says about where it is.
+func originOf(x *exchange.Exchange) origin {
+	at := origin{site: x.Site, upstream: x.Upstream}
+	if x.Upstream == "" {
+		at.server = x.Server
+	}
+	return at
+}
+
 // fail classifies, logs and answers a failure before any of the response was
 // sent. When no answer is possible it aborts the connection by panicking with
 // [http.ErrAbortHandler].
-func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, at origin, err error) {
+func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
 	v := classify(r, err)
-	p.report(r, at, v, err)
+	p.report(r, v, err)
 	if v.status == 0 {
 		panic(http.ErrAbortHandler) // an empty 200 would be a lie to a client that only half closed
 	}
 	leaveBody(w, r)
-	if r.ProtoMajor == 1 && (v.label == errMethod.label || v.label == panicLabel) {
+	if r.ProtoMajor == 1 && (v.label == errMethod.Label || v.label == panicLabel) {
 		w.Header().Set("Connection", "close") // what follows on it is anybody's guess
+	}
+	if x := exchange.Of(r); x.Pages != nil && x.Pages.Page(w, r, v.status) {
+		return
 	}
 	writePage(w, r, v.status)
 }
@@ -259,17 +299,20 @@ func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, at origin, err erro
 // cut logs a failure after the response began and aborts the connection, so
 // that the client sees that something is missing (HTTP/1.1: no last chunk or
 // too few bytes; HTTP/2: RST_STREAM).
-func (p *Proxy) cut(r *http.Request, at origin, err error) {
-	p.report(r, at, classify(r, err), err)
+func (p *Proxy) cut(r *http.Request, err error) {
+	p.report(r, classify(r, err), err)
 	panic(http.ErrAbortHandler)
 }
 
-// report writes the log line of a failure, unless the like of it was written
-// just now.
-func (p *Proxy) report(r *http.Request, at origin, v verdict, err error) {
+// report writes down what a failure is, and its log line unless the like of it
+// was written just now.
+func (p *Proxy) report(r *http.Request, v verdict, err error) {
+	x := exchange.Of(r)
+	x.Failure = v.label
 	if !p.logger.Core().Enabled(v.level) {
 		return
 	}
+	at := originOf(x)
 	held, ok := p.failures.admit(failureKey{at, v.label}, time.Now())
 	if !ok {
 		return
@@ -277,11 +320,14 @@ func (p *Proxy) report(r *http.Request, at origin, v verdict, err error) {
 	fields := []zap.Field{
 		zap.String("cause", v.label), zap.Int("status", v.status),
 		zap.String("method", r.Method), zap.String("host", r.Host), zap.String("path", r.URL.Path),
-		zap.String("client", clientAddress(r)), zap.String("request_id", r.Header.Get(requestID)),
+		zap.String("client", clientText(x, r)), zap.String("request_id", x.ID),
 		zap.Error(err),
 	}
 	if at.site != "" {
 		fields = append(fields, zap.String("site", at.site))
+	}
+	if x.Route != "" {
+		fields = append(fields, zap.String("route", x.Route))
 	}
 	if at.upstream != "" {
 		fields = append(fields, zap.String("upstream", at.upstream))
@@ -327,8 +373,8 @@ func (p *Proxy) rescue(w *recorder, r *http.Request) {
 	}
 	err := &panicked{value, debug.Stack()}
 	if w.begun {
-		p.cut(r, origin{}, err)
+		p.cut(r, err)
 	}
 	clear(w.Header())
-	p.fail(w, r, origin{}, err)
+	p.fail(w, r, err)
 }

@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/sallyport/sallyport/proxy/exchange"
 	"github.com/sallyport/sallyport/proxy/upstream"
 )
 
@@ -83,16 +84,19 @@ func TestOutageDoesNotFloodTheLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		core, logs := observer.New(zap.DebugLevel)
 		p := New(Options{Logger: zap.New(core)})
-		r := httptest.NewRequest("GET", "/", nil)
+		of := func(site string) *http.Request {
+			return exchange.With(httptest.NewRequest("GET", "/", nil), &exchange.Exchange{Site: site})
+		}
+		a, b := of("a.test"), of("b.test")
 		for range 1000 {
-			p.report(r, origin{site: "a.test"}, verdict{502, "upstream_refused", zap.ErrorLevel, ""}, io.EOF)
-			p.report(r, origin{site: "b.test"}, verdict{502, "upstream_refused", zap.ErrorLevel, ""}, io.EOF)
+			p.report(a, verdict{502, "upstream_refused", zap.ErrorLevel, ""}, io.EOF)
+			p.report(b, verdict{502, "upstream_refused", zap.ErrorLevel, ""}, io.EOF)
 			time.Sleep(time.Millisecond) // synthetic time
 		}
 		if n := logs.Len(); n != 2 {
 			t.Fatalf("%d lines in the first second, want one of each site", n)
 		}
-		p.report(r, origin{site: "a.test"}, verdict{502, "upstream_refused", zap.ErrorLevel, ""}, io.EOF)
+		p.report(a, verdict{502, "upstream_refused", zap.ErrorLevel, ""}, io.EOF)
 		if entry := logs.All()[2].ContextMap(); entry["suppressed"] != int64(999) {
 			t.Errorf("held back lines are not counted: %v", entry)
 		}
@@ -118,7 +122,7 @@ func TestPageSaysNothingAboutWhatIsBehind(t *testing.T) {
 		r.Header.Set("Accept", accept)
 		r.Header.Set(requestID, "0123abc")
 		w := httptest.NewRecorder()
-		p.fail(&recorder{ResponseWriter: w}, r, origin{site: "a.test", server: "http://10.1.2.3:8080"},
+		p.fail(w, r,
 			&upstream.Error{Server: "http://10.1.2.3:8080", Stage: upstream.Connect, Err: syscall.ECONNREFUSED})
 		text := w.Body.String()
 		for _, secret := range []string{"10.1.2.3", "8080", "refused", "secret-path", "allyport"} {
@@ -137,7 +141,7 @@ func TestPanicIsA500OrABreakAndIsLogged(t *testing.T) {
 	p := New(Options{Logger: zap.New(core)})
 	serve := func(action http.HandlerFunc) (w *httptest.ResponseRecorder, thrown any) {
 		g := &Generation{router: newRouter(1)}
-		if err := g.router.add("a.test", &site{name: "a.test", action: action}); err != nil {
+		if err := g.router.add("a.test", only("a.test", action)); err != nil {
 			t.Fatal(err)
 		}
 		p.Commit(g)

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/http"
@@ -9,6 +10,10 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"time"
+
+	"github.com/sallyport/sallyport/proxy/exchange"
+	"github.com/sallyport/sallyport/proxy/upstream"
 )
 
 // forward is the action that sends requests to a server and copies its
@@ -17,13 +22,16 @@ type forward struct {
 	proxy   *Proxy
 	to      http.RoundTripper // sets scheme and host of the request's URL
 	tunnels *tunnels          // where upgraded connections are kept
+	silence time.Duration     // that an upgraded connection may keep; 0 is no limit
 	at      origin
 }
 
 // ServeHTTP forwards one request.
 func (f *forward) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	early := &informer{w: w, r: r}
-	out, body := outgoing(r, early)
+	x := exchange.Of(r)
+	x.Upstream, x.Server = f.at.upstream, f.at.server
+	out, body := outgoing(x, r, early)
 	if body != nil {
 		// The server may answer before it has read everything, and both may
 		// talk at the same time. HTTP/2 does so anyway.
@@ -35,7 +43,7 @@ func (f *forward) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		out.Header["Connection"] = []string{"Upgrade"}
 		out.Header["Upgrade"] = []string{protocol}
 	}
-	res, err := f.to.RoundTrip(out)
+	res, err := f.send(x, out)
 	early.end()
 	if err == nil {
 		err = checkStatus(res, protocol)
@@ -54,22 +62,38 @@ func (f *forward) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.respond(w, r, res, body)
 }
 
+// send sends a request and writes down which server answered, after how many
+// attempts and how much time.
+func (f *forward) send(x *exchange.Exchange, out *http.Request) (*http.Response, error) {
+	begun := time.Now()
+	if to, ok := f.to.(interface {
+		Send(*http.Request) (*http.Response, upstream.Outcome, error)
+	}); ok {
+		res, outcome, err := to.Send(out)
+		x.Server, x.Attempts, x.UpstreamTime = cmp.Or(outcome.Server, x.Server), outcome.Attempts, time.Since(begun)
+		return res, err
+	}
+	res, err := f.to.RoundTrip(out)
+	x.Attempts, x.UpstreamTime = 1, time.Since(begun)
+	return res, err
+}
+
 // fail answers a failure before the response began. A client's broken body is
 // the cause of whatever the engine made of it.
 func (f *forward) fail(w http.ResponseWriter, r *http.Request, body *requestBody, err error) {
 	if broken := body.failure(); broken != nil {
 		err = broken
 	}
-	if body != nil && !body.unread() {
+	if r.GetBody != nil || body != nil && !body.unread() {
 		r = r.WithContext(r.Context()) // a copy: the request is the server's
 		r.Body = http.NoBody           // so that the connection may be kept
 	}
-	f.proxy.fail(w, r, f.at, err)
+	f.proxy.fail(w, r, err)
 }
 
 // outgoing makes the request for the server behind. The body is nil if there
 // is none.
-func outgoing(r *http.Request, early *informer) (*http.Request, *requestBody) {
+func outgoing(x *exchange.Exchange, r *http.Request, early *informer) (*http.Request, *requestBody) {
 	out := (&http.Request{
 		Method:        r.Method,
 		URL:           outgoingURL(r),
@@ -77,25 +101,29 @@ func outgoing(r *http.Request, early *informer) (*http.Request, *requestBody) {
 		Proto:         "HTTP/1.1",
 		ProtoMajor:    1,
 		ProtoMinor:    1,
-		Header:        requestHeader(r),
+		Header:        requestHeader(x, r),
 		ContentLength: r.ContentLength,
-		RemoteAddr:    r.RemoteAddr, // balancing may go by it
+		RemoteAddr:    balancingAddress(x, r),
 	}).WithContext(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{Got1xxResponse: early.pass}))
 	if r.ContentLength == 0 || r.Body == nil || r.Body == http.NoBody {
 		return out, nil // nil rather than empty: the engine may then retry on a stale connection
+	}
+	if r.GetBody != nil && len(r.Trailer) == 0 {
+		out.Body, out.GetBody = r.Body, r.GetBody // buffered: the client has said all
+		return out, nil
 	}
 	if r.ContentLength < 0 || len(r.Trailer) > 0 {
 		out.ContentLength = -1
 		delete(out.Header, "Content-Length")
 		out.Trailer = allowedTrailers(r.Trailer) // those announced; the values follow the body
 	}
-	body := &requestBody{in: r, out: out}
+	body := &requestBody{in: r, end: cmp.Or(x.Original, r), out: out}
 	out.Body = body
 	return out, body
 }
 
 // outgoingURL holds the target in the form in which it is sent on verbatim;
-// see checkTarget for those that are not of the common form. The server fills
+// see settle for those that are not of the common form. The server fills
 // in scheme and host.
 func outgoingURL(r *http.Request) *url.URL {
 	if strings.HasPrefix(r.RequestURI, "/") && !strings.HasPrefix(r.RequestURI, "//") {
@@ -132,12 +160,13 @@ func (f *forward) respond(w http.ResponseWriter, r *http.Request, res *http.Resp
 		// nothing after it may be taken for a request.
 		h["Connection"] = []string{"close"}
 	}
+	defer patient(w, r, res)()
 	w.WriteHeader(res.StatusCode)
 	if err := f.copyBody(w, r, res); err != nil {
 		if broken := body.failure(); broken != nil {
 			err = fmt.Errorf("%w (%w)", broken, err)
 		}
-		f.proxy.cut(r, f.at, answeredBy(res, err))
+		f.proxy.cut(r, answeredBy(res, err))
 	}
 	setTrailers(h, res.Trailer)
 }

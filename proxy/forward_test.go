@@ -51,7 +51,7 @@ func TestRequestArrivesAsItWasSentPlusWhatWeKnow(t *testing.T) {
 			"User-Agent": nil, "X-Own": {"one", "two"}, "Authorization": {"Basic eA=="},
 			"X-Forwarded-For": {"6.6.6.6"}, "X-Forwarded-Proto": {"gopher"}, "X-Forwarded-Host": {"evil.test"},
 			"X-Forwarded-Port": {"1"}, "X-Forwarded-Prefix": {"/x"}, "X-Forwarded-Server": {"x"}, "X-Real-Ip": {"6.6.6.6"},
-			"Forwarded": {"for=6.6.6.6"}, "X-Request-Id": {"forged"}, "X_Forwarded_For": {"6.6.6.6"}, "Remote_User": {"root"},
+			"Forwarded": {"for=6.6.6.6"}, "X-Request-Id": {"forged"}, "X_Own": {"6.6.6.6"},
 			"Keep-Alive": {"timeout=5"}, "Proxy-Authorization": {"Basic eA=="}, "Proxy-Connection": {"x"}, "Te": {"trailers, deflate"},
 		}
 		if h2 {
@@ -90,7 +90,7 @@ func TestTargetIsForwardedByteForByte(t *testing.T) {
 	got := make(chan string, 1)
 	w := start(t, sites("a.test", backend(t, func(_ http.ResponseWriter, r *http.Request) { got <- r.RequestURI })))
 	for _, target := range []string{
-		"/", "/?", "/a|b^c%2Fd", "/%2e%2e/x", "/a/../b", "//double//slash", "/[x]?[y]={z}", "/\xc3\xa4?\xff", "/;p?a;b", "/*", "/a?b?c", "/%zz?",
+		"/", "/?", "/a|b^c%2Fd", "/..x/%2e%2ey/...", "//double//slash", "/[x]?[y]={z}", "/\xc3\xa4?\xff", "/;p?a;b", "/*", "/a?b?c", "/%zz?",
 	} {
 		t.Run(target, func(t *testing.T) {
 			r := w.say("a.test", "GET "+target+" HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n")
@@ -110,7 +110,7 @@ func TestTargetIsForwardedByteForByte(t *testing.T) {
 
 func TestTargetThatCannotBeForwardedIsRefused(t *testing.T) {
 	w := start(t, sites("a.test", backend(t, func(_ http.ResponseWriter, r *http.Request) { t.Errorf("forwarded: %q", r.RequestURI) })))
-	for _, target := range []string{"/a#b", "//x|%2Fy", "http://a.test/x|%2Fy", "ftp://a.test/", "https://user@a.test/"} {
+	for _, target := range []string{"/a#b", "//x|%2Fy", "http://a.test//x|", "/%2e%2e/x", "/a/../../b", "/a%00b", "/..;/x", "*", "ftp://a.test/", "https://user@a.test/"} {
 		res := answer(t, w.say("a.test", "GET "+target+" HTTP/1.1\r\nHost: a.test\r\n\r\n"), "GET")
 		if res.StatusCode != 400 {
 			t.Errorf("%q: status %d, want 400", target, res.StatusCode)

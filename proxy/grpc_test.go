@@ -152,7 +152,7 @@ func TestGRPCAServerThatIsGoneIsUnavailable(t *testing.T) {
 	}
 	address := "h2c://" + l.Addr().String()
 	l.Close()
-	w := start(t, sites("a.test", address))
+	w := start(t, impatient(sites("a.test", address)))
 	_, err = testgrpc.NewTestServiceClient(w.grpcClient()).EmptyCall(t.Context(), &testgrpc.Empty{})
 	if status.Code(err) != codes.Unavailable {
 		t.Errorf("%v", err)

@@ -30,13 +30,14 @@ import (
 // world is a proxy on real sockets, with TLS, and what a test needs to talk to
 // it.
 type world struct {
-	t     testing.TB
-	proxy *proxy.Proxy
-	https string // address
-	http  string
-	roots *x509.CertPool
-	logs  *observer.ObservedLogs
-	stop  func() // graceful, waits
+	t           testing.TB
+	proxy       *proxy.Proxy
+	https       string // address
+	http        string
+	roots       *x509.CertPool
+	certificate *tls.Certificate
+	logs        *observer.ObservedLogs
+	stop        func() // graceful, waits
 }
 
 // limits are the defaults of the configuration language, with times short
@@ -44,6 +45,12 @@ type world struct {
 func limits() config.Limits {
 	return config.Limits{
 		RequestHeaderBytes:      64 << 10,
+		RequestHeaderCount:      128,
+		URILength:               16 << 10,
+		MinRate:                 512,
+		MinRateGrace:            30 * time.Second,
+		UpgradedIdleTimeout:     time.Hour,
+		UpstreamBodyTimeout:     5 * time.Minute,
 		RequestHeaderTimeout:    10 * time.Second,
 		HandshakeTimeout:        10 * time.Second,
 		IdleTimeout:             time.Minute,
@@ -62,7 +69,7 @@ func sites(pairs ...string) *config.Config {
 	cfg := &config.Config{Limits: limits()}
 	for i := 0; i < len(pairs); i += 2 {
 		names := strings.Fields(pairs[i])
-		cfg.Sites = append(cfg.Sites, config.Site{Name: names[0], Aliases: names[1:], Proxy: pairs[i+1]})
+		cfg.Sites = append(cfg.Sites, config.Site{Name: names[0], Aliases: names[1:], Action: config.Action{Proxy: pairs[i+1]}})
 	}
 	return cfg
 }
@@ -96,7 +103,7 @@ func start(t testing.TB, cfg *config.Config) *world {
 	core, logs := observer.New(zapcore.DebugLevel)
 	w := &world{t: t, logs: logs}
 	certificate, roots := selfSigned(t)
-	w.roots = roots
+	w.roots, w.certificate = roots, certificate
 	logger := zap.New(core)
 	w.proxy = proxy.New(proxy.Options{Logger: logger, Roots: roots})
 	if cfg != nil {
@@ -108,14 +115,20 @@ func start(t testing.TB, cfg *config.Config) *world {
 	server, err := listen.Open(ctx, listen.Options{
 		HTTP: []string{"127.0.0.1:0"}, HTTPS: []string{"127.0.0.1:0"}, HTTP3: cfg.Listen.HTTP3,
 		Handler: w.proxy, Redirect: w.proxy.RedirectHandler(),
-		GetCertificate:       func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return certificate, nil },
-		RequestHeaderBytes:   int(cfg.Limits.RequestHeaderBytes),
-		RequestHeaderTimeout: cfg.Limits.RequestHeaderTimeout,
-		HandshakeTimeout:     cfg.Limits.HandshakeTimeout,
-		IdleTimeout:          cfg.Limits.IdleTimeout,
-		HTTP2Streams:         cfg.Limits.HTTP2Streams,
-		ShutdownTimeout:      cfg.Limits.ShutdownTimeout,
-		Logger:               logger,
+		GetCertificate:        func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return certificate, nil },
+		Connections:           cfg.Limits.Connections,
+		ConnectionsPerAddress: cfg.Limits.ConnectionsPerAddress,
+		MinRate:               int(cfg.Limits.MinRate),
+		MinRateGrace:          cfg.Limits.MinRateGrace,
+		RequestHeaderBytes:    int(cfg.Limits.RequestHeaderBytes),
+		RequestHeaderCount:    cfg.Limits.RequestHeaderCount,
+		URILength:             int(cfg.Limits.URILength),
+		RequestHeaderTimeout:  cfg.Limits.RequestHeaderTimeout,
+		HandshakeTimeout:      cfg.Limits.HandshakeTimeout,
+		IdleTimeout:           cfg.Limits.IdleTimeout,
+		HTTP2Streams:          cfg.Limits.HTTP2Streams,
+		ShutdownTimeout:       cfg.Limits.ShutdownTimeout,
+		Logger:                logger,
 	})
 	if err != nil {
 		t.Fatal(err)

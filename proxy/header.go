@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/sallyport/sallyport/proxy/exchange"
 )
 
 // hopByHop reports whether a field is for one connection only and is never
@@ -21,7 +23,7 @@ func hopByHop(name string) bool {
 // requestHeader returns the fields for the server behind: the client's end to
 // end fields and our own about the client. Value slices are shared with in, so
 // neither may be changed in place.
-func requestHeader(r *http.Request) http.Header {
+func requestHeader(x *exchange.Exchange, r *http.Request) http.Header {
 	out := make(http.Header, len(r.Header)+6)
 	for name, values := range r.Header {
 		if !hopByHop(name) {
@@ -37,10 +39,7 @@ func requestHeader(r *http.Request) http.Header {
 	if r.ContentLength == 0 {
 		delete(out, "Expect") // nothing to continue with
 	}
-	ours := [...]string{clientAddress(r), "http", r.Host}
-	if r.TLS != nil {
-		ours[1] = "https"
-	}
+	ours := [...]string{clientText(x, r), x.Scheme(), r.Host}
 	values := ours[:]
 	out["X-Forwarded-For"] = values[0:1:1]
 	out["X-Real-Ip"] = values[0:1:1]

@@ -20,6 +20,10 @@ func advice(status int) string {
 		return "The request took too long to arrive."
 	case http.StatusRequestEntityTooLarge:
 		return "The request is larger than this site accepts."
+	case http.StatusRequestURITooLong:
+		return "The address of the request is too long."
+	case http.StatusRequestHeaderFieldsTooLarge:
+		return "The request has too many or too large header fields. Deleting this site's cookies may help."
 	case http.StatusMisdirectedRequest:
 		return "This connection is for another site. Please try again."
 	case http.StatusNotImplemented:

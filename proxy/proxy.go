@@ -1,9 +1,7 @@
 package proxy
 
 import (
-	"bufio"
 	"crypto/x509"
-	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -19,6 +17,10 @@ type Options struct {
 	// Roots are the certificates that may sign those of https:// servers.
 	// Required if there is one.
 	Roots *x509.CertPool
+
+	// Overloaded reports that there is no memory for another request: it gets
+	// 503. It is asked for each and must be quick; nil is never.
+	Overloaded func() bool
 
 	// HTTPSPort is the port that redirects from plain HTTP lead to: the one
 	// that clients see. 0 means 443.
@@ -54,28 +56,67 @@ func New(o Options) *Proxy {
 }
 
 // ServeHTTP answers a request that came over HTTPS.
-func (p *Proxy) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
-	w := &recorder{ResponseWriter: rw}
+func (p *Proxy) ServeHTTP(rw http.ResponseWriter, original *http.Request) {
+	w, r := p.open(rw, original)
 	defer p.rescue(w, r)
-	s, err := p.enter(r)
+	s, err := p.enter(w, r)
 	if err != nil {
-		p.fail(w, r, origin{}, err)
+		p.fail(w, r, err)
 		return
 	}
-	s.action.ServeHTTP(w, r)
+	found, err := s.find(&w.Exchange, r)
+	if err != nil {
+		p.fail(w, r, err)
+		return
+	}
+	p.serve(w, r, found)
 }
 
-// enter admits a request and finds its site. It loads the generation, once per
-// request: what follows works on that one even if another is committed.
-func (p *Proxy) enter(r *http.Request) (*site, error) {
-	if err := admit(r, p.logger); err != nil {
+// serve hands a request to its route.
+func (p *Proxy) serve(w *recorder, r *http.Request, to *route) {
+	w.Exchange.Route = to.name
+	to.handler.ServeHTTP(w, r)
+	w.finish()
+}
+
+// enter admits a request, finds its site and settles its target. It loads the
+// generation, once per request: what follows works on that one even if another
+// is committed.
+func (p *Proxy) enter(w *recorder, r *http.Request) (*site, error) {
+	g := p.current.Load()
+	if g != nil {
+		clientOf(g, &w.Exchange, r)
+	}
+	if err := w.admit(r, p.logger); err != nil {
 		return nil, err
 	}
-	g := p.current.Load()
 	if g == nil {
 		return nil, errStarting
 	}
-	return g.router.route(r)
+	if err := g.bounds.check(r); err != nil {
+		return nil, err
+	}
+	if overloaded := p.options.Overloaded; overloaded != nil && overloaded() {
+		return nil, errOverloaded
+	}
+	s, err := g.router.route(r)
+	if err != nil {
+		return nil, err
+	}
+	w.Exchange.Site = s.name
+	return s, settle(r, s.merge)
+}
+
+// Relieve drops what the current generation keeps only to be quicker. It is
+// called while memory is short, and must not take long.
+func (p *Proxy) Relieve() {
+	if g := p.current.Load(); g != nil {
+		for _, value := range g.kept {
+			if gives, ok := value.(interface{ Relieve() }); ok {
+				gives.Relieve()
+			}
+		}
+	}
 }
 
 // Close ends upgraded connections and closes all pools. Requests under way
@@ -90,52 +131,9 @@ func (p *Proxy) Close() {
 		for _, member := range g.members {
 			member.Close()
 		}
+		g.kept.retire(nil)
 	}
 	for pool := range p.retired {
 		pool.close()
 	}
-}
-
-// recorder remembers whether a response has begun, so that a failure knows
-// whether it can still be answered.
-type recorder struct {
-	http.ResponseWriter
-	begun bool
-}
-
-// Unwrap is for [http.ResponseController].
-func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
-func (w *recorder) WriteHeader(status int) {
-	if status >= 200 || status == http.StatusSwitchingProtocols {
-		w.begun = true
-	}
-	w.ResponseWriter.WriteHeader(status)
-}
-
-func (w *recorder) Write(p []byte) (int, error) {
-	w.begun = true
-	return w.ResponseWriter.Write(p)
-}
-
-func (w *recorder) FlushError() error {
-	w.begun = true
-	return http.NewResponseController(w.ResponseWriter).Flush()
-}
-
-func (w *recorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
-	if err == nil {
-		w.begun = true
-	}
-	return conn, rw, err
-}
-
-// clientAddress returns the peer's address without port.
-func clientAddress(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	return host
 }

@@ -69,7 +69,8 @@ func TestWithoutServerNameHostDecides(t *testing.T) {
 		"GET / HTTP/1.0\r\n":                               400,
 		"GET / HTTP/1.1\r\nHost: a.test:99999\r\n":         400,
 		"GET / HTTP/1.1\r\nHost: a.test\r\nHost: b\r\n":    400,
-		"GET https://a.test/ HTTP/1.1\r\nHost: x.test\r\n": 200, // RFC 9112 section 3.2.2: the target wins
+		"GET https://a.test/ HTTP/1.1\r\nHost: a.test\r\n": 200,
+		"GET https://a.test/ HTTP/1.1\r\nHost: x.test\r\n": 400, // whoever reads the other of the two is deceived
 	} {
 		if res := answer(t, w.say("", head+"\r\n"), "GET"); res.StatusCode != status {
 			t.Errorf("%q: status %d, want %d", head, res.StatusCode, status)
@@ -221,7 +222,7 @@ func TestRedirectsKnownHostsOnly(t *testing.T) {
 		{w.proxy.RedirectHandler(), "GET", "a.test", "/x?y=%20&z", "https://a.test/x?y=%20&z", 301},
 		{w.proxy.RedirectHandler(), "HEAD", "A.test.:80", "/", "https://a.test/", 301},
 		{w.proxy.RedirectHandler(), "POST", "x.apps.test", "/", "https://x.apps.test/", 308},
-		{w.proxy.RedirectHandler(), "GET", "a.test", "//evil.test/%2F..", "https://a.test//evil.test/%2F..", 301},
+		{w.proxy.RedirectHandler(), "GET", "a.test", "//evil.test/%2F", "https://a.test//evil.test/%2F", 301},
 		{w.proxy.RedirectHandler(), "GET", "a.test", "http://a.test/abs?q", "https://a.test/abs?q", 301},
 		{w.proxy.RedirectHandler(), "OPTIONS", "a.test", "*", "https://a.test/", 308},
 		{p.RedirectHandler(), "GET", "a.test:8080", "/", "https://a.test:8443/", 301},

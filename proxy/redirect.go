@@ -6,7 +6,7 @@ import (
 )
 
 // RedirectHandler answers requests that came over plain HTTP: it sends clients
-// to the same address over HTTPS. Only hosts that have a site are redirected,
+// to the same address over HTTPS, unless their route says otherwise. Only hosts that have a site are redirected,
 // so that nobody can use the proxy to lend a link its name; others get 404.
 //
 // GET and HEAD get 301, which every client ever made understands; other
@@ -17,27 +17,51 @@ func (p *Proxy) RedirectHandler() http.Handler {
 	if n := p.options.HTTPSPort; n != 0 && n != 443 {
 		port = ":" + strconv.Itoa(n)
 	}
-	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		w := &recorder{ResponseWriter: rw}
+	return http.HandlerFunc(func(rw http.ResponseWriter, original *http.Request) {
+		w, r := p.open(rw, original)
 		defer p.rescue(w, r)
-		if _, err := p.enter(r); err != nil {
-			p.fail(w, r, origin{}, err)
+		s, err := p.enter(w, r)
+		if err != nil {
+			p.fail(w, r, err)
 			return
 		}
-		var buf hostBuffer
-		host, _ := normalizeHost(&buf, r.Host) // enter saw that it is one
-		location := string(host)
-		if r.Host[0] == '[' {
-			location = "[" + location + "]"
+		if s.plain {
+			found, err := s.find(&w.Exchange, r)
+			switch {
+			case err != nil:
+				p.fail(w, r, err)
+				return
+			case found.overPlain == plainServe:
+				p.serve(w, r, found)
+				return
+			case found.overPlain == plainRefuse:
+				p.fail(w, r, errPlainHTTP)
+				return
+			}
 		}
-		h := w.Header()
-		h.Set("Location", "https://"+location+port+target(r))
-		h.Set("Content-Length", "0")
-		leaveBody(w, r)
-		if r.Method == http.MethodGet || r.Method == http.MethodHead {
-			w.WriteHeader(http.StatusMovedPermanently)
-			return
-		}
-		w.WriteHeader(http.StatusPermanentRedirect)
+		redirectToTLS(w, r, port)
 	})
+}
+
+// redirectToTLS sends a client to the same address over HTTPS.
+func redirectToTLS(w http.ResponseWriter, r *http.Request, port string) {
+	var buf hostBuffer
+	host, _ := normalizeHost(&buf, r.Host) // enter saw that it is one
+	location := string(host)
+	if r.Host[0] == '[' {
+		location = "[" + location + "]"
+	}
+	to := r.RequestURI
+	if to == "*" {
+		to = "/"
+	}
+	h := w.Header()
+	h.Set("Location", "https://"+location+port+to)
+	h.Set("Content-Length", "0")
+	leaveBody(w, r)
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		w.WriteHeader(http.StatusMovedPermanently)
+		return
+	}
+	w.WriteHeader(http.StatusPermanentRedirect)
 }

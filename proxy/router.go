@@ -5,13 +5,9 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-)
 
-// site is what one entry of the configuration's sites became.
-type site struct {
-	name   string
-	action http.Handler
-}
+	"github.com/sallyport/sallyport/proxy/exchange"
+)
 
 // router finds the site for a host in constant time and without allocating,
 // however many sites there are. It is filled by add and never changed after.
@@ -57,9 +53,9 @@ func (t *router) find(host []byte) *site {
 
 // Route refusals. They are values so that a flood of them costs nothing.
 var (
-	errBadHost     = &refusal{http.StatusBadRequest, "host_invalid", "the Host field is missing or not a host name", ""}
-	errUnknownHost = &refusal{http.StatusNotFound, "host_unknown", "no site has this name", ""}
-	errMisdirected = &refusal{http.StatusMisdirectedRequest, "host_misdirected", "the request is for another site than the connection", ""}
+	errBadHost     = &exchange.Refusal{Status: http.StatusBadRequest, Label: "host_invalid", Reason: "the Host field is missing or not a host name"}
+	errUnknownHost = &exchange.Refusal{Status: http.StatusNotFound, Label: "host_unknown", Reason: "no site has this name"}
+	errMisdirected = &exchange.Refusal{Status: http.StatusMisdirectedRequest, Label: "host_misdirected", Reason: "the request is for another site than the connection"}
 )
 
 // route returns the site that a request is for.

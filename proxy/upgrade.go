@@ -7,7 +7,10 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/sallyport/sallyport/proxy/exchange"
 )
 
 // halfClosedLimit is how long one direction of an upgraded connection may be
@@ -51,7 +54,7 @@ func checkUpgrade(res *http.Response, protocol string) error {
 func (f *forward) upgrade(w http.ResponseWriter, r *http.Request, res *http.Response) {
 	server, ok := res.Body.(io.ReadWriteCloser)
 	if !ok {
-		f.proxy.fail(w, r, f.at, errBadUpgrade)
+		f.proxy.fail(w, r, errBadUpgrade)
 		return
 	}
 	defer server.Close()
@@ -61,24 +64,27 @@ func (f *forward) upgrade(w http.ResponseWriter, r *http.Request, res *http.Resp
 	}
 	client, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
-		f.proxy.fail(w, r, f.at, fmt.Errorf("upgrading the connection: %w", err))
+		f.proxy.fail(w, r, fmt.Errorf("upgrading the connection: %w", err))
 		return
 	}
 	defer client.Close()
-	t := &tunnel{client: client, server: server}
+	t := &tunnel{client: client, server: server, limit: f.silence}
 	if !f.tunnels.add(t) {
 		return
 	}
 	defer f.tunnels.remove(t)
-	if err := writeSwitch(buffered.Writer, w.Header(), res); err != nil {
+	if err := writeSwitch(buffered.Writer, r, w.Header(), res); err != nil {
 		return // the client is gone
 	}
 	t.copy(f.proxy, early(buffered.Reader))
 }
 
 // writeSwitch writes the head of a 101 response.
-func writeSwitch(w *bufio.Writer, h http.Header, res *http.Response) error {
+func writeSwitch(w *bufio.Writer, r *http.Request, h http.Header, res *http.Response) error {
 	copyResponseHeader(h, res.Header)
+	x := exchange.Of(r)
+	x.Status = http.StatusSwitchingProtocols
+	x.Head(r, x.Status, h)
 	h["Connection"] = []string{"Upgrade"}
 	h["Upgrade"] = res.Header["Upgrade"][:1]
 	for _, framing := range []string{"Content-Length", "Content-Type"} {
@@ -107,13 +113,20 @@ type tunnel struct {
 	client io.ReadWriteCloser
 	server io.ReadWriteCloser
 
+	limit time.Duration // of silence in both directions; 0 is none
+	moved atomic.Int64  // when something moved last, in nanoseconds since epoch
+	epoch time.Time
+
 	mu      sync.Mutex
-	silence *time.Timer // set when one direction has ended
+	silence *time.Timer // looks after the limit
+	ended   bool
 }
 
 // copy runs both directions and returns when both have ended. ahead is what
 // was read from the client already.
 func (t *tunnel) copy(p *Proxy, ahead []byte) {
+	t.epoch = time.Now()
+	t.watch(t.limit)
 	var up sync.WaitGroup
 	up.Go(func() {
 		if len(ahead) > 0 {
@@ -128,6 +141,7 @@ func (t *tunnel) copy(p *Proxy, ahead []byte) {
 	up.Wait()
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.ended = true
 	if t.silence != nil {
 		t.silence.Stop()
 	}
@@ -146,7 +160,7 @@ func (t *tunnel) pipe(p *Proxy, to io.Writer, from io.Reader) {
 				t.close()
 				return
 			}
-			t.progress()
+			t.moved.Store(int64(time.Since(t.epoch)))
 		}
 		if readErr == nil {
 			continue
@@ -161,19 +175,41 @@ func (t *tunnel) pipe(p *Proxy, to io.Writer, from io.Reader) {
 	}
 }
 
+// halfClosed tightens the limit.
 func (t *tunnel) halfClosed() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.silence == nil {
-		t.silence = time.AfterFunc(halfClosedLimit, t.close)
+	t.moved.Store(int64(time.Since(t.epoch)))
+	if t.limit == 0 || t.limit > halfClosedLimit {
+		t.watch(halfClosedLimit)
 	}
 }
 
-func (t *tunnel) progress() {
+// watch starts to wait for a silence of limit, in place of what was waited for
+// before. One timer looks now and then how long it has been silent: setting it
+// anew with each piece would cost more than the piece.
+func (t *tunnel) watch(limit time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if limit <= 0 || t.ended {
+		return
+	}
 	if t.silence != nil {
-		t.silence.Reset(halfClosedLimit)
+		t.silence.Stop()
+	}
+	t.limit = limit
+	t.silence = time.AfterFunc(limit, t.look)
+}
+
+// look closes a tunnel that has been silent for too long.
+func (t *tunnel) look() {
+	t.mu.Lock()
+	left := t.limit - (time.Since(t.epoch) - time.Duration(t.moved.Load()))
+	over := left <= 0 && !t.ended
+	if left > 0 && !t.ended {
+		t.silence.Reset(left)
+	}
+	t.mu.Unlock()
+	if over {
+		t.close()
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/sallyport/sallyport/config"
+	"github.com/sallyport/sallyport/proxy"
 	"github.com/sallyport/sallyport/tlsmgr"
 	"github.com/sallyport/sallyport/tlsmgr/cloudflare"
 )
@@ -68,6 +69,15 @@ func checkConfig(out io.Writer, path, credentialsDir string) (tlsmgr.Settings, e
 	}
 	settings, more := tlsmgr.FromConfig(cfg, tlsmgr.FromOptions{CredentialsDir: credentialsDir, Roots: roots})
 	problems = append(problems, more...)
+	if problems.Err() == nil {
+		// What the servers' side names is read as well. Nothing is started.
+		_, err := proxy.New(proxy.Options{Logger: zap.NewNop(), Roots: roots}).Prepare(cfg)
+		if more, ok := errors.AsType[config.Problems](err); ok {
+			problems = append(problems, more...)
+		} else if err != nil {
+			return settings, err
+		}
+	}
 	if err := problems.Err(); err != nil {
 		return settings, problems
 	}

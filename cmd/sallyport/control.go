@@ -120,8 +120,10 @@ func needsRestart(before, after *config.Config) string {
 		return "admin.socket"
 	case before.Log != after.Log:
 		return "log"
+	case before.Runtime.Pressure != after.Runtime.Pressure:
+		return "runtime.pressure"
 	case listenLimits(before.Limits) != listenLimits(after.Limits):
-		return "a limit of the listeners (request_header_bytes, request_header_timeout, handshake_timeout, idle_timeout, http2_streams or shutdown_timeout)"
+		return "a limit of the listeners (connections, connections_per_address, request_header_bytes, request_header_count, uri_length, request_header_timeout, handshake_timeout, idle_timeout, min_rate, min_rate_grace, http2_streams or shutdown_timeout)"
 	}
 	return ""
 }
@@ -129,11 +131,17 @@ func needsRestart(before, after *config.Config) string {
 // listenLimits keeps of the limits those that the listeners are opened with.
 func listenLimits(limits config.Limits) config.Limits {
 	return config.Limits{
-		RequestHeaderBytes:   limits.RequestHeaderBytes,
-		RequestHeaderTimeout: limits.RequestHeaderTimeout,
-		HandshakeTimeout:     limits.HandshakeTimeout,
-		IdleTimeout:          limits.IdleTimeout,
-		HTTP2Streams:         limits.HTTP2Streams,
-		ShutdownTimeout:      limits.ShutdownTimeout,
+		Connections:           limits.Connections,
+		ConnectionsPerAddress: limits.ConnectionsPerAddress,
+		MinRate:               limits.MinRate,
+		MinRateGrace:          limits.MinRateGrace,
+		RequestHeaderBytes:    limits.RequestHeaderBytes,
+		RequestHeaderCount:    limits.RequestHeaderCount,
+		URILength:             limits.URILength,
+		RequestHeaderTimeout:  limits.RequestHeaderTimeout,
+		HandshakeTimeout:      limits.HandshakeTimeout,
+		IdleTimeout:           limits.IdleTimeout,
+		HTTP2Streams:          limits.HTTP2Streams,
+		ShutdownTimeout:       limits.ShutdownTimeout,
 	}
 }

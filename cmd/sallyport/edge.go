@@ -15,6 +15,7 @@ import (
 	"github.com/sallyport/sallyport/proxy"
 	"github.com/sallyport/sallyport/proxy/admin"
 	"github.com/sallyport/sallyport/proxy/listen"
+	"github.com/sallyport/sallyport/proxy/pressure"
 	"github.com/sallyport/sallyport/tlsmgr"
 )
 
@@ -25,6 +26,7 @@ type edge struct {
 	certificates *tlsmgr.Manager
 	proxy        *proxy.Proxy
 	listeners    *listen.Server
+	memory       *pressure.Gauge
 	admin        *admin.Server // nil when switched off
 
 	roots          *x509.CertPool
@@ -59,7 +61,8 @@ func openEdge(ctx context.Context, options edgeOptions) (_ *edge, err error) {
 	if err := e.certificates.Apply(settings); err != nil {
 		return nil, err
 	}
-	e.proxy = proxy.New(proxy.Options{Logger: e.logger.Named("proxy"), Roots: e.roots, HTTPSPort: httpsPort(e.config)})
+	e.memory = pressure.New(pressure.Options{Percent: e.config.Runtime.Pressure, Logger: e.logger.Named("memory")})
+	e.proxy = proxy.New(proxy.Options{Logger: e.logger.Named("proxy"), Roots: e.roots, HTTPSPort: httpsPort(e.config), Overloaded: e.memory.Refusing})
 	generation, err := e.proxy.Prepare(e.config)
 	if err != nil {
 		return nil, err
@@ -73,6 +76,8 @@ func openEdge(ctx context.Context, options edgeOptions) (_ *edge, err error) {
 	if e.listeners, err = listen.Open(ctx, e.listenOptions()); err != nil {
 		return nil, err
 	}
+	e.memory.OnShort(e.proxy.Relieve)
+	e.memory.OnShort(e.listeners.Relieve)
 	if path := e.config.SocketPath(); path != "" {
 		if e.admin, err = admin.Open(ctx, admin.Options{Socket: path, Health: e.health}); err != nil {
 			e.listeners.Close()
@@ -89,19 +94,26 @@ func (e *edge) fromOptions() tlsmgr.FromOptions {
 func (e *edge) listenOptions() listen.Options {
 	limits := e.config.Limits
 	return listen.Options{
-		HTTP:                 e.config.Listen.HTTP,
-		HTTPS:                e.config.Listen.HTTPS,
-		HTTP3:                e.config.Listen.HTTP3,
-		Handler:              e.proxy,
-		Redirect:             e.proxy.RedirectHandler(),
-		GetCertificate:       e.certificates.GetCertificate,
-		RequestHeaderBytes:   int(limits.RequestHeaderBytes),
-		RequestHeaderTimeout: limits.RequestHeaderTimeout,
-		HandshakeTimeout:     limits.HandshakeTimeout,
-		IdleTimeout:          limits.IdleTimeout,
-		HTTP2Streams:         limits.HTTP2Streams,
-		ShutdownTimeout:      limits.ShutdownTimeout,
-		Logger:               e.logger.Named("listen"),
+		HTTP:                  e.config.Listen.HTTP,
+		HTTPS:                 e.config.Listen.HTTPS,
+		HTTP3:                 e.config.Listen.HTTP3,
+		Handler:               e.proxy,
+		Redirect:              e.proxy.RedirectHandler(),
+		GetCertificate:        e.certificates.GetCertificate,
+		Overloaded:            e.memory.Refusing,
+		Connections:           limits.Connections,
+		ConnectionsPerAddress: limits.ConnectionsPerAddress,
+		MinRate:               int(limits.MinRate),
+		MinRateGrace:          limits.MinRateGrace,
+		RequestHeaderBytes:    int(limits.RequestHeaderBytes),
+		RequestHeaderCount:    limits.RequestHeaderCount,
+		URILength:             int(limits.URILength),
+		RequestHeaderTimeout:  limits.RequestHeaderTimeout,
+		HandshakeTimeout:      limits.HandshakeTimeout,
+		IdleTimeout:           limits.IdleTimeout,
+		HTTP2Streams:          limits.HTTP2Streams,
+		ShutdownTimeout:       limits.ShutdownTimeout,
+		Logger:                e.logger.Named("listen"),
 	}
 }
 
@@ -145,6 +157,7 @@ func (e *edge) run(ctx context.Context) error {
 		})
 	}
 	start("certificates", e.certificates.Run)
+	start("memory", e.memory.Run)
 	if e.admin != nil {
 		start("admin", e.admin.Run)
 	}

@@ -57,11 +57,21 @@ type Exchange struct {
 	// Failure is the label of what went wrong, from a closed set, or "".
 	Failure string
 
+	// Pages answers failures in the site's own way. Set by the route; nil, or
+	// false, leaves it to the proxy's plain page.
+	Pages Pages
+
 	// Refuser answers what Refuse is called with. Set by the proxy; nil answers
 	// with the bare status.
 	Refuser Refuser
 
+	// Original is the request as the server made it, of which others are
+	// copies: what comes after a body (Trailer) is put there. Nil in tests
+	// without a server.
+	Original *http.Request
+
 	hooks []HeadHook
+	room  [4]HeadHook // for the first hooks
 }
 
 // Refuser answers a request that cannot be served, logs why if that is due, and
@@ -69,6 +79,13 @@ type Exchange struct {
 // that belong to the refusal (WWW-Authenticate, Retry-After) may be set.
 type Refuser interface {
 	Refuse(w http.ResponseWriter, r *http.Request, err error)
+}
+
+// Pages answers failures with pages of a site's own.
+type Pages interface {
+	// Page answers with a status, or returns false having sent nothing. Fields
+	// that belong to the refusal are in w.Header() and stay.
+	Page(w http.ResponseWriter, r *http.Request, status int) bool
 }
 
 // HeadHook changes the head of the final response before it is sent, whoever
@@ -81,7 +98,12 @@ type HeadHook interface {
 
 // OnHead adds a hook. Hooks run in the reverse of the order in which they were
 // added, so that who stands further out has the last word.
-func (x *Exchange) OnHead(hook HeadHook) { x.hooks = append(x.hooks, hook) }
+func (x *Exchange) OnHead(hook HeadHook) {
+	if x.hooks == nil {
+		x.hooks = x.room[:0]
+	}
+	x.hooks = append(x.hooks, hook)
+}
 
 // Head runs the hooks. The writer that the proxy hands down calls it once.
 func (x *Exchange) Head(r *http.Request, status int, h http.Header) {
@@ -109,6 +131,21 @@ func (x *Exchange) Scheme() string {
 
 type contextKey struct{}
 
+// Carrier is a context that holds an exchange by value, for whoever makes one
+// for every request and wants to allocate once.
+type Carrier struct {
+	context.Context
+	Exchange Exchange
+}
+
+// Value is what [context.Context] says.
+func (c *Carrier) Value(key any) any {
+	if _, ok := key.(contextKey); ok {
+		return &c.Exchange
+	}
+	return c.Context.Value(key)
+}
+
 // With returns a copy of r whose context holds x.
 func With(r *http.Request, x *Exchange) *http.Request {
 	return r.WithContext(context.WithValue(r.Context(), contextKey{}, x))
@@ -126,8 +163,14 @@ func Of(r *http.Request) *Exchange {
 // New returns the exchange of a request that has just come: peer, client,
 // scheme and target are set, as if nobody were trusted.
 func New(r *http.Request) *Exchange {
-	x := &Exchange{Secure: r.TLS != nil, Target: r.RequestURI}
+	x := new(Exchange)
+	x.Fill(r)
+	return x
+}
+
+// Fill is New for an exchange that is there already.
+func (x *Exchange) Fill(r *http.Request) {
+	x.Secure, x.Target = r.TLS != nil, r.RequestURI
 	x.Peer, _ = netip.ParseAddrPort(r.RemoteAddr)
 	x.Client = x.Peer.Addr().Unmap().WithZone("")
-	return x
 }

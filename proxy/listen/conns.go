@@ -4,8 +4,10 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // phase is what a connection is doing, as far as a stop needs to know.
@@ -22,8 +24,15 @@ const (
 type conn struct {
 	net.Conn
 	table *table
+	peer  netip.Addr // as caps count it
+	mine  bool       // counted by the caps until it leaves the table
 	phase atomic.Int32
 	once  sync.Once
+
+	rested  atomic.Int64 // by the table's clock: when it was last without a request
+	writing atomic.Int64 // by the table's clock: when the write under way began; 0 is none
+	exempt  atomic.Bool  // from minimum progress: it left HTTP, or its owner has a deadline for it
+	shed    bool         // cut to make room; under the table's lock
 }
 
 // Close closes the connection and takes it out of the table. Its owner (the
@@ -43,23 +52,58 @@ func (c *conn) CloseWrite() error {
 	return net.ErrClosed
 }
 
+// Write writes to the socket. The guard knows when it began and cuts who does
+// not take it: two stores are cheaper than a deadline for each write.
+func (c *conn) Write(p []byte) (int, error) {
+	c.writing.Store(c.table.now())
+	n, err := c.Conn.Write(p)
+	c.writing.Store(0)
+	return n, err
+}
+
+// SetWriteDeadline bounds writes. As long as an owner has set a deadline, it is
+// the owner who says how long a peer may take, and not the guard.
+func (c *conn) SetWriteDeadline(t time.Time) error {
+	c.exempt.Store(!t.IsZero())
+	return c.Conn.SetWriteDeadline(t)
+}
+
+// rest notes that the connection is without a request from now on.
+func (c *conn) rest(in phase) {
+	c.rested.Store(c.table.now())
+	c.phase.Store(int32(in))
+}
+
 // cut ends the connection under its owner's feet. It stays in the table until
 // the owner has noticed.
 func (c *conn) cut() { _ = c.Conn.Close() }
 
 // table holds every open connection of a Server.
 type table struct {
-	mu   sync.Mutex
-	open map[*conn]struct{}
-	wake chan struct{} // closed and renewed when the last connection leaves
+	caps  *caps
+	clock atomic.Int64 // set by the guard
+
+	mu      sync.Mutex
+	open    map[*conn]struct{}
+	wake    chan struct{} // closed and renewed when the last connection leaves
+	leaving int           // those of open that were shed
+	victims []victim      // whom to shed next
 }
 
-func newTable() *table {
-	return &table{open: make(map[*conn]struct{}), wake: make(chan struct{})}
+func newTable(caps *caps) *table {
+	t := &table{caps: caps, open: make(map[*conn]struct{}), wake: make(chan struct{})}
+	t.clock.Store(1)
+	return t
 }
 
-func (t *table) add(plain net.Conn) *conn {
-	c := &conn{Conn: plain, table: t}
+// now returns the time in nanoseconds as the guard saw it last. It is never 0.
+func (t *table) now() int64 { return t.clock.Load() }
+
+// add takes in a connection that the caps have admitted. They are told when it
+// leaves if it is counted here and not by its transport.
+func (t *table) add(plain net.Conn, peer netip.Addr, counted bool) *conn {
+	c := &conn{Conn: plain, table: t, peer: peer, mine: counted}
+	c.rested.Store(t.now())
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.open[c] = struct{}{}
@@ -67,9 +111,15 @@ func (t *table) add(plain net.Conn) *conn {
 }
 
 func (t *table) remove(c *conn) {
+	if c.mine {
+		t.caps.release(c.peer)
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.open, c)
+	if c.shed {
+		t.leaving--
+	}
 	if len(t.open) == 0 {
 		close(t.wake)
 		t.wake = make(chan struct{})
@@ -89,7 +139,9 @@ func (t *table) observe(nc net.Conn, state http.ConnState) {
 	case http.StateActive:
 		c.phase.Store(int32(busy))
 	case http.StateIdle:
-		c.phase.Store(int32(idle))
+		c.rest(idle)
+	case http.StateHijacked:
+		c.exempt.Store(true)
 	}
 }
 

@@ -86,7 +86,8 @@ func (e *http3Engine) begin(sockets []net.PacketConn, base *tls.Config) error {
 	for _, socket := range sockets {
 		transport := &quic.Transport{
 			Conn:                socket,
-			VerifySourceAddress: func(net.Addr) bool { return !limit.Allow() },
+			VerifySourceAddress: func(a net.Addr) bool { return !limit.Allow() || e.conns.caps.crowded(household(a)) },
+			ConnContext:         e.admit,
 		}
 		// Not ListenEarly: requests are served when the handshake is done, and
 		// 0-RTT, which can be replayed, is off.
@@ -98,6 +99,22 @@ func (e *http3Engine) begin(sockets []net.PacketConn, base *tls.Config) error {
 		e.listeners = append(e.listeners, listener)
 	}
 	return nil
+}
+
+// errFull refuses a connection (CONNECTION_REFUSED, RFC 9000 section 20.1).
+var errFull = errors.New("too many connections")
+
+// admit counts a connection as soon as its first packet has come, or refuses
+// it. Unlike TCP there is no queue in which it could wait. An address that has
+// many connections has to prove itself, or a stranger could use its share up by
+// packets in its name.
+func (e *http3Engine) admit(ctx context.Context, client *quic.ClientInfo) (context.Context, error) {
+	peer := household(client.RemoteAddr)
+	if overloaded := e.options.Overloaded; overloaded != nil && overloaded() || !e.conns.room() || !e.conns.caps.admit(peer) {
+		return nil, errFull
+	}
+	context.AfterFunc(ctx, func() { e.conns.caps.release(peer) })
+	return ctx, nil
 }
 
 func (e *http3Engine) quicConfig() *quic.Config {
@@ -197,7 +214,7 @@ func (d datagrams) Close() error {
 
 func (e *http3Engine) open(c *quic.Conn) *session {
 	s := &session{engine: e, quic: c, limit: e.options.IdleTimeout, most: 2 * int(e.quicConfig().MaxIncomingStreams)}
-	s.entry = e.conns.add(datagrams{quic: c})
+	s.entry = e.conns.add(datagrams{quic: c}, household(c.RemoteAddr()), false)
 	s.server = &http3.Server{
 		Handler:        s,
 		MaxHeaderBytes: e.options.RequestHeaderBytes,
@@ -268,7 +285,7 @@ func (s *session) finish() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.active--; s.active == 0 {
-		s.entry.phase.Store(int32(idle))
+		s.entry.rest(idle)
 		s.rest()
 	}
 }

@@ -269,7 +269,7 @@ func TestAcceptSurvivesWithoutSpinning(t *testing.T) {
 		core, logs := observer.New(zapcore.DebugLevel)
 		l := &failing{}
 		l.failures.Store(20)
-		a := newAcceptor(l, newTable(), zap.New(core))
+		a := newAcceptor(l, newTable(newCaps(0, 0)), nil, zap.New(core))
 		began := time.Now()
 		c, err := a.Accept()
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"syscall"
 	"time"
@@ -33,7 +34,32 @@ type Options struct {
 	// announces it to the clients of HTTP/1.1 and HTTP/2.
 	HTTP3 bool
 
+	// Balancers reports whether a peer is a load balancer that begins each
+	// connection with a PROXY preamble. Then the address in it is the client's,
+	// for caps and handlers alike. Nil is none. Does not concern HTTP/3.
+	Balancers func(netip.Addr) bool
+
+	// ClientAuth says what a server name wants of a client's certificate, nil
+	// for nothing. It is asked in each handshake, over TCP and QUIC, and must be
+	// quick. A nil function is nothing for every name.
+	ClientAuth func(serverName string) *ClientAuth
+
+	Connections           int // open at once; 0 is no limit but half of the descriptors
+	ConnectionsPerAddress int // likewise, from one address; 0 is no limit
+
+	// MinRate is how many bytes a second a client must take of what is written
+	// to it, once it has been slower for MinRateGrace. 0 is no limit. Upgraded
+	// connections, and those whose handler set a write deadline, are exempt.
+	MinRate      int
+	MinRateGrace time.Duration
+
+	// Overloaded reports that no connection can be taken in. It is asked for
+	// each and must be quick; nil is never.
+	Overloaded func() bool
+
 	RequestHeaderBytes   int           // largest request head; 0 is net/http's 1 MiB
+	RequestHeaderCount   int           // fields in it; 0 is no limit
+	URILength            int           // bytes of the request target; 0 is no limit
 	RequestHeaderTimeout time.Duration // to receive a request head
 	HandshakeTimeout     time.Duration // for a whole TLS handshake
 	IdleTimeout          time.Duration // between two requests
@@ -84,7 +110,11 @@ func Open(ctx context.Context, o Options) (*Server, error) {
 	if len(o.HTTP) > 0 && o.Redirect == nil {
 		return nil, errors.New("listen: HTTP needs a handler")
 	}
-	s := &Server{options: o, logger: o.Logger, conns: newTable()}
+	flows := &flows{rate: int64(o.MinRate), grace: o.MinRateGrace}
+	if o.MinRate > 0 && o.Handler != nil {
+		o.Handler = &paced{o.Handler, flows}
+	}
+	s := &Server{options: o, logger: o.Logger, flows: flows, conns: newTable(newCaps(budget(o.Connections, o.Logger), o.ConnectionsPerAddress))}
 	if err := s.open(ctx); err != nil {
 		s.closeSockets()
 		return nil, err

@@ -4,8 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"io"
-	"log"
 	"net"
 	"net/http"
 	"strings"
@@ -14,6 +12,9 @@ import (
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+
+	"github.com/sallyport/sallyport/proxy/listen/h1"
+	"github.com/sallyport/sallyport/proxy/listen/h2"
 )
 
 // afterCut is how long Run waits, after it has cut connections, for the
@@ -27,10 +28,11 @@ type Server struct {
 	http, https []net.Listener
 	udp         []net.PacketConn // for HTTP/3
 	conns       *table
+	flows       *flows
 
-	mu      sync.Mutex
-	engines []io.Closer // set by Run
-	closed  bool
+	mu     sync.Mutex
+	close  func() // ends the engines; set by Run
+	closed bool
 }
 
 // Addrs returns the addresses that are listened on, in the order of the
@@ -62,16 +64,17 @@ func (s *Server) Run(ctx context.Context) error {
 		listeners []net.Listener
 		ended     = make(chan error, len(s.http)+len(s.https))
 	)
-	serve := func(engine *http.Server, l net.Listener) {
-		listeners = append(listeners, l)
-		workers.Go(func() { ended <- engine.Serve(l) })
-	}
-	plain, secure := s.engine(background, quiet, false), s.engine(background, quiet, true)
-	http2 := s.newHTTP2(background, quiet, secure.Handler)
-	configureHTTP2(secure, http2)
-	if !s.begin(http2, plain, secure) {
+	plain := s.engine(s.options.Redirect, quiet)
+	secure := s.engine(s.handler(), quiet)
+	multiplexed := s.http2Engine(background, quiet)
+	if !s.begin(plain, secure, multiplexed) {
 		return net.ErrClosed
 	}
+	watching, unwatch := context.WithCancel(background)
+	var watch sync.WaitGroup
+	defer watch.Wait()
+	defer unwatch() // it guards connections until the last has ended
+	watch.Go(func() { newGuard(s.options, s.conns, s.flows, quiet).run(watching) })
 	quic := newHTTP3Engine(s.options, s.conns, quiet)
 	defer quic.end()
 	if err := quic.begin(s.udp, s.tlsConfig()); err != nil {
@@ -81,21 +84,30 @@ func (s *Server) Run(ctx context.Context) error {
 	for _, l := range quic.listeners {
 		workers.Go(func() { quic.accept(l) })
 	}
+	serve := func(l net.Listener, one func(net.Conn)) {
+		listeners = append(listeners, l)
+		workers.Go(func() { ended <- serveAll(l, one) })
+	}
 	for _, l := range s.http {
-		serve(plain, newAcceptor(l, s.conns, quiet))
+		serve(newAcceptor(s.introduced(l, &workers, quiet), s.conns, s.options.Overloaded, quiet), plain.Serve)
 	}
 	for _, l := range s.https {
-		a := newAcceptor(l, s.conns, quiet)
-		h := newHandshaker(a, secure.TLSConfig, s.options.HandshakeTimeout)
+		h := newHandshaker(newAcceptor(s.introduced(l, &workers, quiet), s.conns, s.options.Overloaded, quiet), s.tlsConfig(), s.options.HandshakeTimeout)
 		workers.Go(h.run)
-		serve(secure, h)
+		serve(h, func(c net.Conn) {
+			if secured, ok := c.(*tls.Conn); ok && secured.ConnectionState().NegotiatedProtocol == "h2" {
+				multiplexed.Serve(c)
+				return
+			}
+			secure.Serve(c)
+		})
 	}
 
 	var failure error
 	select {
 	case <-ctx.Done():
 	case err := <-ended: // somebody called Close, or an engine gave up
-		if !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+		if !errors.Is(err, net.ErrClosed) {
 			failure = err
 		}
 	}
@@ -104,8 +116,21 @@ func (s *Server) Run(ctx context.Context) error {
 	s.conns.cut(fresh) // ends handshakes, which workers waits for
 	workers.Wait()
 	s.conns.cut(fresh) // and what came through meanwhile: the engine would wait seconds for a first request
-	s.finish(background, plain.Shutdown, secure.Shutdown, http2.Shutdown, quic.drain)
+	s.finish(background, plain.Shutdown, secure.Shutdown, multiplexed.Shutdown, quic.drain)
 	return failure
+}
+
+// serveAll serves every connection on a goroutine of its own, which ends with
+// it: the engine and the table of connections know it. The error is that of the
+// listener.
+func serveAll(l net.Listener, one func(net.Conn)) error {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return err
+		}
+		go one(c)
+	}
 }
 
 // Close closes every socket and connection at once. Run then returns. It may
@@ -116,55 +141,65 @@ func (s *Server) Close() {
 	s.closed = true
 	closeAll(s.http)
 	closeAll(s.https)
-	for _, engine := range s.engines {
-		_ = engine.Close()
+	if s.close != nil {
+		s.close()
 	}
 	s.conns.cutAll()
 	closeAll(s.udp) // last: HTTP/3 clients are told over it
 }
 
-func (s *Server) begin(engines ...io.Closer) bool {
+// begin keeps the engines for Close, and reports whether that was called
+// already.
+func (s *Server) begin(plain, secure *h1.Server, multiplexed *h2.Server) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.engines = engines
+	s.close = func() {
+		plain.Close()
+		secure.Close()
+		multiplexed.Close()
+	}
 	return !s.closed
 }
 
-// engine makes the HTTP server for one kind of socket.
-func (s *Server) engine(ctx context.Context, quiet *zap.Logger, secure bool) *http.Server {
+// engine makes the HTTP/1.1 server for one kind of socket.
+func (s *Server) engine(handler http.Handler, quiet *zap.Logger) *h1.Server {
 	o := s.options
-	var protocols http.Protocols
-	protocols.SetHTTP1(true)
-	engine := &http.Server{
-		Handler:                      o.Redirect,
-		DisableGeneralOptionsHandler: true, // "OPTIONS *" is the handler's, like every request
-		ReadHeaderTimeout:            o.RequestHeaderTimeout,
-		IdleTimeout:                  o.IdleTimeout,
-		MaxHeaderBytes:               o.RequestHeaderBytes,
-		ConnState:                    s.conns.observe,
-		ErrorLog:                     log.New(lines{quiet}, "", 0),
-		BaseContext:                  func(net.Listener) context.Context { return ctx },
-		Protocols:                    &protocols,
+	return h1.New(h1.Options{
+		Handler:       handler,
+		HeaderBytes:   o.RequestHeaderBytes,
+		HeaderCount:   o.RequestHeaderCount,
+		TargetBytes:   o.URILength,
+		HeaderTimeout: o.RequestHeaderTimeout,
+		IdleTimeout:   o.IdleTimeout,
+		State:         s.conns.observe,
+		Refused: func(c net.Conn, err *h1.ProtocolError) {
+			quiet.Debug("malformed request", zap.String("client", c.RemoteAddr().String()), zap.Int("status", err.Status), zap.Error(err))
+		},
+		Logger: s.logger,
+	})
+}
+
+// handler answers over TLS.
+func (s *Server) handler() http.Handler {
+	if s.options.HTTP3 {
+		return announcer{s.options.Handler}
 	}
-	if secure {
-		engine.Handler = o.Handler
-		if o.HTTP3 {
-			engine.Handler = announcer{o.Handler}
-		}
-		engine.TLSConfig = s.tlsConfig()
-	}
-	return engine
+	return s.options.Handler
 }
 
 // tlsConfig leaves versions above 1.2, curves and cipher suites to Go, whose
 // defaults follow the state of the art. Session tickets are on and their keys
 // rotate daily.
 func (s *Server) tlsConfig() *tls.Config {
-	return &tls.Config{
+	config := &tls.Config{
 		MinVersion:     tls.VersionTLS12,
 		NextProtos:     []string{"h2", "http/1.1"},
 		GetCertificate: s.options.GetCertificate,
 	}
+	if s.options.ClientAuth != nil {
+		config.GetConfigForClient = askClients(config.Clone(), s.options.ClientAuth)
+	}
+	return config
 }
 
 // finish lets what is under way end within ShutdownTimeout and cuts the rest.

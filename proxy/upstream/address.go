@@ -15,6 +15,7 @@ type address struct {
 	network string // "tcp" or "unix"
 	dial    string // host:port or the socket's path
 	host    string // name for TLS, without port
+	port    uint16 // 0 of a socket
 	tls     bool
 	h2c     bool
 }
@@ -47,9 +48,11 @@ func parseAddress(text string) (address, error) {
 	if u.Port() != "" {
 		port = u.Port()
 	}
-	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil || n == 0 {
 		return address{}, fmt.Errorf("server %q: port must be 1 to 65535", text)
 	}
+	a.port = uint16(n)
 	a.dial = net.JoinHostPort(a.host, port)
 	return a, nil
 }

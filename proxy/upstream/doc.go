@@ -2,12 +2,15 @@
 // only room that knows which engine speaks to them; above it everything is an
 // [http.RoundTripper].
 //
-// HTTP/1.1 to plain servers and unix sockets, and all upgraded connections, go
+// HTTP/1.1, also to TLS servers that choose it, and all upgraded connections go
 // through our own engine in the room h1. HTTP/2, with TLS or without, is
 // net/http's Transport, called so that nothing about it depends on the
 // environment: no proxy variables, no default roots, no compression of its own.
+// Names are looked up, and connected to, by package resolve; the files that TLS
+// goes by are read by package tlsfiles.
 //
-// A [Server] is the connections to one address. A [Member] is a server within
+// A [Server] is the connections to one address as configured, wherever its name
+// leads by now. A [Member] is a server within
 // an upstream, with its queue and its health. A [Pool] is the upstream: it
 // chooses a member for each request (package balance), tries again elsewhere
 // what may be tried again, holds requests while no server is there, and asks

@@ -41,6 +41,10 @@ type Error struct {
 	Server string // address as configured
 	Stage  Stage
 	Err    error
+
+	// Unsent says of stage Exchange that the connection broke before any of
+	// the request was sent, so that another may have it whatever its method.
+	Unsent bool
 }
 
 // Error names the server, the stage and the cause.
@@ -71,7 +75,8 @@ func (s *Server) wrap(err error) error {
 	if malformed(err) {
 		err = fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	return &Error{Server: s.options.Address, Stage: Exchange, Err: err}
+	_, unsent := errors.AsType[*h1.UnsentError](err)
+	return &Error{Server: s.options.Address, Stage: Exchange, Err: err, Unsent: unsent}
 }
 
 // malformed recognises what net/http's Transport says about an answer that it

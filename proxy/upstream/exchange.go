@@ -24,6 +24,16 @@ type exchange struct {
 	refused  balance.Set // of tried, those that were not there
 	deadline time.Time   // of holding
 	last     error
+	outcome  Outcome
+}
+
+// Outcome is how a request fared in a pool.
+type Outcome struct {
+	// Server is the address of the last server tried, "" if there was none.
+	Server string
+
+	// Attempts is how often the request was sent, or tried to be.
+	Attempts int
 }
 
 func (x *exchange) run() (*http.Response, error) {
@@ -75,6 +85,8 @@ func (x *exchange) choose() (int, error) {
 // attempt sends the request to a member.
 func (x *exchange) attempt(i int) (*http.Response, error) {
 	p, m := x.pool, x.pool.members[i]
+	x.outcome.Server = m.options.Address
+	x.outcome.Attempts++
 	var place *lease
 	if p.counted {
 		var err error
@@ -124,19 +136,25 @@ func (x *exchange) repeat(i int, err error) bool {
 	if failed.Stage != Exchange {
 		return x.others() // nothing was sent
 	}
-	reason := RetryClosed
-	if failed.Timeout() {
-		reason = RetryTimeout
-	} else if errors.Is(err, ErrMalformed) {
-		return false
-	}
-	if x.pool.options.RetryOn&reason == 0 || !idempotent(x.req.Method) {
+	if !failed.Unsent && !x.worthRepeating(failed) {
 		return false
 	}
 	if !x.others() {
 		x.tried, x.refused = balance.Set{}, balance.Set{} // the same servers then: it may have been a restart
 	}
 	return true
+}
+
+// worthRepeating reports whether a request that the server may have seen is to
+// be sent again. Nothing of its body was.
+func (x *exchange) worthRepeating(failed *Error) bool {
+	reason := RetryClosed
+	if failed.Timeout() {
+		reason = RetryTimeout
+	} else if errors.Is(failed, ErrMalformed) {
+		return false
+	}
+	return x.pool.options.RetryOn&reason != 0 && idempotent(x.req.Method)
 }
 
 // others reports whether a member is left that was not tried.
@@ -239,10 +257,11 @@ func idempotent(method string) bool {
 }
 
 // onceBody is a request's body that attempts share until the first of them
-// reads of it. What was read cannot be sent again.
+// reads of it. What was read cannot be sent again, unless somebody kept it.
 type onceBody struct {
 	in     io.ReadCloser
-	reader atomic.Pointer[attemptBody] // whose turn it is
+	again  func() (io.ReadCloser, error) // gives it once more; nil if nobody can
+	reader atomic.Pointer[attemptBody]   // whose turn it is
 	taken  atomic.Bool
 	failed atomic.Bool
 }
@@ -250,7 +269,14 @@ type onceBody struct {
 // attempt returns the body for the next attempt. The one before cannot read
 // any more.
 func (b *onceBody) attempt() io.ReadCloser {
-	a := &attemptBody{once: b}
+	a := &attemptBody{once: b, in: b.in}
+	if b.again != nil && b.reader.Load() != nil { // not the first
+		in, err := b.again()
+		if err != nil {
+			in = unreadable{err}
+		}
+		a.in = in
+	}
 	b.reader.Store(a)
 	return a
 }
@@ -258,8 +284,8 @@ func (b *onceBody) attempt() io.ReadCloser {
 // free reports whether nothing was read, and sees to it that nothing is until
 // the next attempt.
 func (b *onceBody) free() bool {
-	if b == nil {
-		return true
+	if b == nil || b.again != nil {
+		return true // what an engine still reads is not what the next one will
 	}
 	if b.taken.Load() {
 		return false
@@ -277,6 +303,7 @@ func (b *onceBody) broken() bool { return b != nil && b.failed.Load() }
 // attemptBody is a body as one attempt sees it.
 type attemptBody struct {
 	once  *onceBody
+	in    io.ReadCloser
 	begun atomic.Bool // by whoever comes first: the engine that reads, or free
 	mine  bool        // it was the engine; only Read looks at it
 }
@@ -290,7 +317,7 @@ func (a *attemptBody) Read(p []byte) (int, error) {
 		a.mine = true
 		a.once.taken.Store(true)
 	}
-	n, err := a.once.in.Read(p)
+	n, err := a.in.Read(p)
 	if err != nil && err != io.EOF {
 		a.once.failed.Store(true)
 	}
@@ -300,3 +327,9 @@ func (a *attemptBody) Read(p []byte) (int, error) {
 // Close does nothing: the next attempt may need the body, and its owner closes
 // it in the end.
 func (a *attemptBody) Close() error { return nil }
+
+// unreadable is a body that cannot be had once more.
+type unreadable struct{ err error }
+
+func (u unreadable) Read([]byte) (int, error) { return 0, u.err }
+func (u unreadable) Close() error             { return nil }

@@ -55,12 +55,14 @@ type MemberOptions struct {
 }
 
 // Event is that a server goes down, which is to say that no request goes there
-// while there is another, or that it comes back.
+// while there is another, or that it comes back. Or, if Kept, that its TLS files
+// have changed into something that cannot be used.
 type Event struct {
 	Upstream string // "" for one without a name
 	Server   string
 	Up       bool
-	Err      error // what was wrong with the last that was tried; nil if Up
+	Kept     bool  // what the files held before stays in use
+	Err      error // what was wrong with the last that was tried, or with the files; nil if Up
 }
 
 // Member is one server of an upstream: its connections, the requests under way
@@ -75,12 +77,17 @@ type Member struct {
 }
 
 // NewMember prepares a member. It connects to nothing. Notify is told whenever
-// the server goes down or comes back, never twice the same in a row, and must
-// not block; it may be nil.
+// the server goes down or comes back, never twice the same in a row, or its
+// files cannot be used any more, and must not block; it may be nil.
 func NewMember(o MemberOptions, notify func(Event)) (*Member, error) {
 	server, err := New(o.Options)
 	if err != nil {
 		return nil, err
+	}
+	if notify != nil {
+		server.notice = func(err error) {
+			notify(Event{Upstream: o.Upstream, Server: o.Address, Kept: true, Err: err})
+		}
 	}
 	o.Check.Host = cmp.Or(o.Check.Host, server.address.authority())
 	m := &Member{options: o, server: server, node: balance.NewNode(o.Address, o.Weight)}

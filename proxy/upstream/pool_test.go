@@ -10,10 +10,12 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/sallyport/sallyport/proxy/upstream/balance"
+	"github.com/sallyport/sallyport/proxy/upstream/h1"
 )
 
 // newPool makes a pool of members with these options, and the events that they
@@ -200,6 +202,39 @@ func TestChoosingAllocatesNothing(t *testing.T) {
 		x := exchange{pool: p, req: req}
 		if n := testing.AllocsPerRun(100, func() { _, _ = x.choose() }); n != 0 {
 			t.Errorf("%+v: %v allocations", o, n)
+		}
+	}
+}
+
+// brittle is an engine whose connection breaks before, or after, something was
+// sent, once.
+type brittle struct {
+	engine
+	err error
+}
+
+func (b *brittle) RoundTrip(req *http.Request) (*http.Response, error) {
+	if err := b.err; err != nil {
+		b.err = nil
+		return nil, err
+	}
+	return b.engine.RoundTrip(req)
+}
+
+func TestUnsentRequestIsSentAgainWhateverItsMethod(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want bool
+	}{
+		{&h1.UnsentError{Err: syscall.EPIPE}, true},
+		{syscall.ECONNRESET, false}, // perhaps after half of it
+	} {
+		p, _ := newPool(t, PoolOptions{Attempts: 2, RetryOn: RetryClosed}, at(answering(t, "well")))
+		s := p.members[0].server
+		s.main = &brittle{s.main, c.err}
+		got, err := send(t.Context(), p, "POST", strings.NewReader("x"))
+		if (got == "well") != c.want || (err == nil) != c.want {
+			t.Errorf("%v: %q, %v", c.err, got, err)
 		}
 	}
 }

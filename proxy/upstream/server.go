@@ -1,12 +1,16 @@
 package upstream
 
 import (
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"net/http"
+	"net/netip"
 	"sync/atomic"
 	"time"
+
+	"github.com/sallyport/sallyport/proxy/upstream/resolve"
+	"github.com/sallyport/sallyport/proxy/upstream/tlsfiles"
 )
 
 // Options shapes the connections to one server. Options values can be compared
@@ -18,9 +22,21 @@ type Options struct {
 	// Required.
 	Address string
 
-	// Roots are the certificates that may sign an https server's. Required
-	// for https: the system's are never asked.
+	// Roots are the certificates that may sign an https server's, unless Files
+	// names a CA. Required for https: the system's are never asked.
 	Roots *x509.CertPool
+
+	// Files are what TLS to an https server goes by. They are read again when
+	// they change; connections that there are stay.
+	Files tlsfiles.Options
+
+	// ServerName is asked for in the TLS handshake and must be in the server's
+	// certificate. Empty: the host of the address.
+	ServerName string
+
+	// NameServer, host:port, is asked for the address's host instead of the
+	// system's name servers. Empty: the system's.
+	NameServer string
 
 	// ConnectTimeout bounds name lookup, connecting and the TLS handshake
 	// together. Zero or negative is no limit.
@@ -33,6 +49,11 @@ type Options struct {
 	// ResponseHeaderBytes bounds the head of a response. Zero is 64 KiB over
 	// HTTP/1.1 to a plain server, else net/http's default of 10 MiB.
 	ResponseHeaderBytes int64
+
+	// BodyTimeout bounds how long the server may stand still in the middle of a
+	// body: send no more of a response, or take no more of a request. Streams
+	// of events, gRPC and upgraded connections are exempt. Zero is no limit.
+	BodyTimeout time.Duration
 
 	// IdleTimeout bounds how long an unused connection is kept. Zero is no
 	// limit.
@@ -50,35 +71,47 @@ type Server struct {
 	scheme    string // of the URL that the engine sees
 	authority string // likewise
 
+	name  *resolve.Name   // nil: the address needs no looking up
+	files *tlsfiles.Files // nil: not https
+	trust trust           // what is made of the files
+	// notice is told of a change of the files that cannot be used. It is set
+	// before the first request, or never.
+	notice func(error)
+
 	main engine
 	// upgrades speaks only HTTP/1.1, for requests that leave HTTP: HTTP/2 has
 	// no Upgrade header (RFC 9113 section 8.2.2). It is main itself unless the
 	// server may choose HTTP/2.
-	upgrades  engine
-	onlyHTTP1 *tls.Config // of upgrades to a TLS server
+	upgrades engine
 
 	closed atomic.Bool
 }
 
-// New prepares a server. It connects to nothing.
+// New prepares a server. It reads the files that TLS goes by and connects to
+// nothing.
 func New(o Options) (*Server, error) {
 	a, err := parseAddress(o.Address)
 	if err != nil {
 		return nil, err
 	}
-	if a.tls && o.Roots == nil {
-		return nil, errors.New("server " + o.Address + ": no root certificates were given to check it with")
-	}
 	s := &Server{options: o, address: a, scheme: "http", authority: a.dial}
-	if a.network == "unix" {
+	switch _, err := netip.ParseAddr(a.host); {
+	case a.network == "unix":
 		s.authority = "localhost" // only a key of the engine's pool; the client's Host is what is sent
+	case err != nil:
+		s.name = resolve.New(resolve.Options{Host: a.host, NameServer: o.NameServer})
 	}
 	switch {
 	case a.h2c:
 		s.main, s.upgrades = s.overHTTP2(), s.overHTTP1(s.dial)
 	case a.tls:
+		if s.files, err = tlsfiles.Open(o.Files); err != nil {
+			return nil, fmt.Errorf("server %s: %w", o.Address, err)
+		}
+		if o.Roots == nil && o.Files.CA == "" {
+			return nil, errors.New("server " + o.Address + ": no root certificates were given to check it with")
+		}
 		s.scheme = "https"
-		s.onlyHTTP1 = s.tlsConfig("http/1.1")
 		s.main, s.upgrades = s.overTLS(), s.overHTTP1(s.dialHTTP1)
 	default:
 		s.main = s.overHTTP1(s.dial)
@@ -124,11 +157,17 @@ func (s *Server) Close() {
 	s.closed.Store(true)
 	s.main.Close()
 	s.upgrades.Close()
+	if s.name != nil {
+		s.name.Close()
+	}
 }
 
 // Reopen takes a Close back: connections are kept again.
 func (s *Server) Reopen() {
 	s.closed.Store(false)
+	if s.name != nil {
+		s.name.Reopen()
+	}
 	s.main.Reopen()
 	s.upgrades.Reopen()
 }

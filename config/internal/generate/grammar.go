@@ -20,8 +20,10 @@ type grammar struct {
 
 // mapping is one struct type: a YAML mapping.
 type mapping struct {
-	doc  string
-	keys []key
+	doc    string
+	keys   []key
+	embeds []string // the structs that lend their keys
+	toggle bool     // has a field Off: true and false may stand for it
 }
 
 // key is one key of a mapping.
@@ -76,10 +78,37 @@ func (g *grammar) parse(source []byte) error {
 			if err != nil {
 				return fmt.Errorf("type %s: %w", spec.Name.Name, err)
 			}
-			g.structs[spec.Name.Name] = &mapping{doc: doc, keys: keys}
+			g.structs[spec.Name.Name] = &mapping{doc: doc, keys: keys, embeds: embedsOf(body), toggle: hasOff(body)}
 		}
 	}
 	return nil
+}
+
+// embedsOf returns the names of the structs that one embeds.
+func embedsOf(body *ast.StructType) []string {
+	var names []string
+	for _, f := range body.Fields.List {
+		if len(f.Names) == 0 {
+			names = append(names, types.ExprString(f.Type))
+		}
+	}
+	return names
+}
+
+// hasOff reports whether a struct has a field Off.
+func hasOff(body *ast.StructType) bool {
+	return slices.ContainsFunc(body.Fields.List, func(f *ast.Field) bool {
+		return len(f.Names) == 1 && f.Names[0].Name == "Off"
+	})
+}
+
+// all returns the keys of a mapping, those of what it embeds included.
+func (g *grammar) all(m *mapping) []key {
+	keys := slices.Clone(m.keys)
+	for _, name := range m.embeds {
+		keys = append(keys, g.all(g.structs[name])...)
+	}
+	return keys
 }
 
 // keysOf returns the keys of a struct in the order of the source.

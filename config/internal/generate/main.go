@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 )
 
 func main() {
@@ -29,8 +30,12 @@ func run(dir string) error {
 // generate returns the content of each generated file by its name.
 func generate(dir string) (map[string][]byte, error) {
 	var sources [][]byte
-	for _, name := range []string{"types.go", "types_upstream.go"} {
-		source, err := os.ReadFile(dir + "/" + name)
+	names, err := filepath.Glob(filepath.Join(dir, "types*.go"))
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		source, err := os.ReadFile(name)
 		if err != nil {
 			return nil, err
 		}

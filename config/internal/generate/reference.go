@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -32,7 +33,23 @@ func (g *grammar) reference(example string) []byte {
 	b.WriteString("\n## Keys at the top of the file\n")
 	g.keys(&b, g.structs[root], "")
 	g.sections(&b, g.structs[root], "")
+	for _, name := range g.shared() {
+		m := g.structs[name]
+		fmt.Fprintf(&b, "\n## %s\n\n%s\n", name, wrap(m.doc, ""))
+		g.keys(&b, m, "")
+		g.sections(&b, m, "")
+	}
 	return b.Bytes()
+}
+
+// shared returns the names of the structs that others embed, sorted.
+func (g *grammar) shared() []string {
+	var names []string
+	for _, m := range g.structs {
+		names = append(names, m.embeds...)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // sections writes one section for each mapping below m, in the order of the
@@ -40,7 +57,7 @@ func (g *grammar) reference(example string) []byte {
 func (g *grammar) sections(b *bytes.Buffer, m *mapping, path string) {
 	for _, k := range m.keys {
 		inner, name, list := g.item(k)
-		if inner == nil {
+		if inner == nil || slices.Contains(g.shared(), name) {
 			continue
 		}
 		where := pathOf(path, k.name, name, list)
@@ -93,8 +110,18 @@ func (g *grammar) keys(b *bytes.Buffer, m *mapping, path string) {
 		fmt.Fprintf(b, "\n- **`%s`**: %s\n\n  %s\n", k.name, facts, wrap(k.doc, "  "))
 		if inner, name, list := g.item(k); inner != nil {
 			where := pathOf(path, k.name, name, list)
+			if slices.Contains(g.shared(), name) {
+				where = name
+			}
 			fmt.Fprintf(b, "  See [`%s`](#%s).\n", where, anchor(where))
 		}
+	}
+	for _, name := range m.embeds {
+		var lent []string
+		for _, k := range g.all(g.structs[name]) {
+			lent = append(lent, "`"+k.name+"`")
+		}
+		fmt.Fprintf(b, "\n%s\n", wrap("And the keys of ["+name+"](#"+anchor(name)+"): "+strings.Join(lent, ", ")+".", ""))
 	}
 }
 
@@ -143,11 +170,25 @@ func (g *grammar) typeWords(k key) string {
 		return "mapping of names to upstreams"
 	case "[]Server":
 		return "list of addresses or mappings"
+	case "*bool":
+		return "`true` or `false`"
+	case "Texts":
+		return "text, or list of texts"
+	case "Pairs":
+		return "mapping of names to texts"
+	case "*Redirect":
+		return "text, or a mapping"
+	case "*Respond":
+		return "status, text, or a mapping"
 	case "TLS":
 		return "`acme`, `internal`, or a mapping"
 	}
-	if _, _, list := g.item(k); list {
+	inner, _, list := g.item(k)
+	switch {
+	case list:
 		return "list of mappings"
+	case inner != nil && inner.toggle:
+		return "`true`, `false`, or a mapping"
 	}
 	return "mapping"
 }

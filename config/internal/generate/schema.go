@@ -53,7 +53,7 @@ func (g *grammar) schema() ([]byte, error) {
 // object returns the schema of a mapping.
 func (g *grammar) object(m *mapping) (object, error) {
 	properties := object{}
-	for _, k := range m.keys {
+	for _, k := range g.all(m) {
 		property, err := g.property(k)
 		if err != nil {
 			return nil, err
@@ -103,6 +103,16 @@ func (g *grammar) value(k key) (object, error) {
 		return object{"anyOf": []object{{"type": "string", "pattern": sizePattern}, {"type": "integer", "minimum": 0}}}, nil
 	case "secret.Text":
 		return object{"type": "string", "minLength": 1, "writeOnly": true}, nil
+	case "*bool":
+		return object{"type": "boolean"}, nil
+	case "Texts":
+		return object{"anyOf": []object{text, {"type": "array", "items": text}}}, nil
+	case "Pairs":
+		return object{"type": "object", "additionalProperties": object{"type": []string{"string", "number"}}}, nil
+	case "*Redirect":
+		return object{"anyOf": []object{text, reference("Redirect")}}, nil
+	case "*Respond":
+		return object{"anyOf": []object{text, {"type": "integer", "minimum": 200, "maximum": 599}, reference("Respond")}}, nil
 	case "[]string":
 		if len(k.enum) > 0 {
 			text = object{"enum": k.enum}
@@ -129,6 +139,8 @@ func (g *grammar) value(k key) (object, error) {
 		return nil, fmt.Errorf("the generator does not know the type %s", k.goType)
 	case list:
 		return object{"type": "array", "items": reference(name)}, nil
+	case inner.toggle:
+		return object{"anyOf": []object{{"type": "boolean"}, reference(name)}}, nil
 	}
 	return reference(name), nil
 }

@@ -82,11 +82,13 @@ func (w *response) WriteHeader(status int) {
 			}
 		}
 	}
-	if w.declared >= 0 || w.bodyless() {
+	if w.declared > 0 || w.bodyless() {
 		w.commit(w.header, nil, w.bodyless())
 		return
 	}
-	w.held = maps.Clone(w.header) // its length may still be found out
+	// Its length may still be found out, and without content the head ends the
+	// stream: clients of gRPC insist on that.
+	w.held = maps.Clone(w.header)
 	if w.held == nil {
 		w.held = http.Header{}
 	}
@@ -249,8 +251,9 @@ func (w *response) finish() error {
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
 	}
-	if w.held != nil {
-		if _, ok := w.held["Content-Length"]; !ok && len(w.trailers) == 0 && !w.trailing() {
+	plain := len(w.trailers) == 0 && !w.trailing()
+	if w.held != nil && plain {
+		if _, ok := w.held["Content-Length"]; !ok {
 			w.held["Content-Length"] = []string{strconv.Itoa(w.used)}
 		}
 	}
@@ -261,7 +264,10 @@ func (w *response) finish() error {
 		return nil
 	case w.declared >= 0 && w.written != w.declared:
 		return errShort
-	case len(w.trailers) == 0 && !w.trailing():
+	case w.held != nil && plain && w.used == 0:
+		w.commit(w.held, nil, true)
+		return nil
+	case plain:
 		return w.emit(nil, true)
 	}
 	if err := w.emit(nil, false); err != nil {

@@ -134,14 +134,13 @@ func (s *Server) Shutdown(ctx context.Context) error {
 
 // Close closes all connections at once. Serve returns when the handlers have
 // noticed.
-func (s *Server) Close() error {
+func (s *Server) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
 	for c := range s.conns {
 		closeNow(c.nc)
 	}
-	return nil
 }
 
 func (s *Server) add(c *conn) bool {

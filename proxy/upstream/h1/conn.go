@@ -31,6 +31,7 @@ type conn struct {
 	r, w     int // buf[r:w] was read and not yet used
 
 	patience time.Duration // with each read; zero or negative: no limit
+	armed    bool          // a read deadline was set for it
 
 	look    func(fd uintptr) bool // likewise a field
 	silence bool                  // what look found
@@ -92,8 +93,9 @@ func (c *conn) open(s *scratch) {
 
 // leave takes it back.
 func (c *conn) leave() *scratch {
-	if c.patience > 0 {
-		c.patience = 0
+	c.patience = 0
+	if c.armed {
+		c.armed = false
 		c.setReadDeadline(time.Time{})
 	}
 	s := c.scratch
@@ -141,6 +143,7 @@ func (c *conn) fill() error {
 // readSome reads at least one byte from the network or fails.
 func (c *conn) readSome(p []byte) (int, error) {
 	if c.patience > 0 {
+		c.armed = true
 		c.setReadDeadline(time.Now().Add(c.patience))
 	}
 	for range 100 {

@@ -57,6 +57,17 @@ type RequestError struct {
 // Error returns the reason.
 func (e *RequestError) Error() string { return "request cannot be sent: " + e.Reason }
 
+// UnsentError is a connection that broke before any byte of the request went
+// into it: whatever the method, the server cannot have seen it. Of the body
+// nothing was read either, unless it was at hand.
+type UnsentError struct{ Err error }
+
+// Error names the cause.
+func (e *UnsentError) Error() string { return "nothing was sent: " + e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *UnsentError) Unwrap() error { return e.Err }
+
 // TimeoutError is a server that was silent, or took nothing, for longer than
 // [Options.ResponseHeaderTimeout] or [Options.BodyIdleTimeout] allow.
 type TimeoutError struct {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -44,6 +45,8 @@ type exchange struct {
 	sender *sender // nil: none was needed, or not yet
 	close  bool    // we said Connection: close
 
+	patience time.Duration // with the server, until the response's head
+
 	waiting  bool  // the body waits for 100 Continue
 	lost     bool  // the server seems to have closed the kept connection
 	answered bool  // a byte of a response was seen
@@ -70,6 +73,7 @@ type exchange struct {
 func (x *exchange) attempt(c *conn) error {
 	ctx := x.req.Context()
 	x.c, x.close = c, x.out.close
+	x.patience = ResponseHeaderTimeout(ctx, x.t.options.ResponseHeaderTimeout)
 	c.open(x.t.scratches.Get().(*scratch))
 	x.trace = httptrace.ContextClientTrace(ctx)
 	if x.trace != nil && x.trace.GotConn != nil {
@@ -101,7 +105,7 @@ func (x *exchange) send() error {
 	case x.writeErr != nil:
 		x.limit(lastWords)
 	case x.out.body == nil:
-		x.limit(x.t.options.ResponseHeaderTimeout)
+		x.limit(x.patience)
 	case x.out.expect && x.t.options.ExpectContinueTimeout > 0:
 		x.waiting = true
 		x.limit(x.t.options.ExpectContinueTimeout)
@@ -273,7 +277,9 @@ func (x *exchange) begin() error {
 		return nil
 	}
 	x.kind, x.left = kind, max(x.res.ContentLength, 0)
-	x.c.patience = x.t.options.BodyIdleTimeout
+	if !strings.HasPrefix(x.res.Header.Get("Content-Type"), "text/event-stream") {
+		x.c.patience = x.t.options.BodyIdleTimeout
+	}
 	x.res.Body = x
 	return nil
 }
@@ -293,10 +299,12 @@ func (x *exchange) explain(err error) error {
 		}
 	}
 	switch {
+	case x.writeErr != nil && x.wrote == 0:
+		return &UnsentError{x.writeErr}
 	case x.writeErr != nil:
 		return x.writeErr
 	case isDeadline(err):
-		return &TimeoutError{forHead, x.t.options.ResponseHeaderTimeout}
+		return &TimeoutError{forHead, x.patience}
 	case err == io.EOF && !x.answered:
 		return ErrServerClosed
 	case err == io.EOF:

@@ -1,6 +1,7 @@
 package h1
 
 import (
+	"net"
 	"sync"
 	"time"
 )
@@ -16,6 +17,7 @@ const sweepInterval = 10 * time.Second
 type pool struct {
 	max     int
 	timeout time.Duration // zero or negative: none
+	usable  func(net.Conn) bool
 
 	mu     sync.Mutex
 	idle   []*conn // oldest first
@@ -31,7 +33,7 @@ func (p *pool) take() *conn {
 		if c == nil {
 			return nil
 		}
-		if !p.expired(c) && c.quiet() {
+		if !p.expired(c) && c.quiet() && p.welcome(c) {
 			c.reused = true
 			return c
 		}
@@ -51,6 +53,8 @@ func (p *pool) pop() *conn {
 	p.idle = p.idle[:last]
 	return c
 }
+
+func (p *pool) welcome(c *conn) bool { return p.usable == nil || p.usable(c.nc) }
 
 func (p *pool) expired(c *conn) bool {
 	return p.timeout > 0 && time.Since(c.idleSince) >= p.timeout
@@ -90,14 +94,14 @@ func (p *pool) arm(wait time.Duration) {
 	p.timer.Reset(wait)
 }
 
-// sweep closes the connections whose time is over, or whose server has closed
-// them.
+// sweep closes the connections whose time is over, whose server has closed
+// them, or that lead to where the server is no more.
 func (p *pool) sweep() {
 	var gone []*conn
 	p.mu.Lock()
 	kept := p.idle[:0]
 	for _, c := range p.idle {
-		if p.expired(c) || !c.quiet() {
+		if p.expired(c) || !c.quiet() || !p.welcome(c) {
 			gone = append(gone, c)
 		} else {
 			kept = append(kept, c)

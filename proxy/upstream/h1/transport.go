@@ -18,6 +18,11 @@ type Options struct {
 	// CloseWrite, if there is one, serves upgraded connections.
 	Dial func(ctx context.Context) (net.Conn, error)
 
+	// Usable reports whether an unused connection may carry another request;
+	// if not it is closed. It is called before each use and must not block.
+	// Nil: it may.
+	Usable func(net.Conn) bool
+
 	// MaxIdle is how many unused connections are kept. Zero is 64; negative
 	// keeps none.
 	MaxIdle int
@@ -33,8 +38,8 @@ type Options struct {
 
 	// BodyIdleTimeout bounds how long the server may stand still in the middle
 	// of a body: send no more of a response that is being read, or take no
-	// more of a request. What is streamed needs a long one. It does not apply
-	// to upgraded connections. Zero or negative is no limit.
+	// more of a request. It does not apply to upgraded connections, nor to the
+	// sending of events (text/event-stream). Zero or negative is no limit.
 	BodyIdleTimeout time.Duration
 
 	// ExpectContinueTimeout is how long a body announced with Expect:
@@ -96,7 +101,7 @@ func New(o Options) *Transport {
 		o.MaxResponseFields = defaultFields
 	}
 	t := &Transport{options: o}
-	t.pool.max, t.pool.timeout = max(o.MaxIdle, 0), o.IdleTimeout
+	t.pool.max, t.pool.timeout, t.pool.usable = max(o.MaxIdle, 0), o.IdleTimeout, o.Usable
 	t.outgoings.New = func() any { return new(outgoing) }
 	t.scratches.New = func() any { return new(scratch) }
 	t.copies.New = func() any { return new([copySize]byte) }
@@ -117,7 +122,7 @@ func New(o Options) *Transport {
 // method is safe (RFC 9110 section 9.2.1) or it has an Idempotency-Key, and its
 // body is still at hand.
 //
-// Errors are [*RequestError], [*ProtocolError], [*TimeoutError],
+// Errors are [*RequestError], [*ProtocolError], [*TimeoutError], [*UnsentError],
 // [ErrServerClosed], what Dial, the request's body or the connection returned,
 // or [context.Cause] once the request's context is done.
 //

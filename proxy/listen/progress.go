@@ -1,0 +1,102 @@
+package listen
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// flow is one direction of one exchange: a request's body, or the body of an
+// answer on a stream of HTTP/2 or HTTP/3. Whoever moves it says when it waits
+// for the client and how much has moved; the guard keeps the account. That
+// costs the mover three atomic operations for each piece, and nobody a timer.
+type flow struct {
+	stop    func() // wakes up who waits; called at most once, not after end
+	waiting atomic.Bool
+	moved   atomic.Int64
+	exempt  atomic.Bool // from now on: the client may take its time
+
+	mu    sync.Mutex // held while stop runs
+	ended bool
+	slow  atomic.Bool // stop was called
+
+	credit     time.Duration // the guard's: how long the client may yet stand still
+	accounted  int64         // the guard's: of moved
+	prev, next *flow         // under the list's lock
+}
+
+// flows is the list of those that are under way.
+type flows struct {
+	rate  int64 // bytes a second; 0 or less is no limit
+	grace time.Duration
+
+	mu    sync.Mutex
+	first *flow
+}
+
+// begin puts a flow on the list. It must be ended.
+func (l *flows) begin(f *flow) {
+	f.credit = l.grace
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f.next = l.first
+	if l.first != nil {
+		l.first.prev = f
+	}
+	l.first = f
+}
+
+// end takes it off. Once it has returned, stop is not called any more.
+func (l *flows) end(f *flow) {
+	l.mu.Lock()
+	if f.prev != nil {
+		f.prev.next = f.next
+	} else {
+		l.first = f.next
+	}
+	if f.next != nil {
+		f.next.prev = f.prev
+	}
+	f.prev, f.next = nil, nil
+	l.mu.Unlock()
+	f.mu.Lock()
+	f.ended = true
+	f.mu.Unlock()
+}
+
+// account charges the time that has passed to those who are waited for, and
+// stops those whose credit is used up.
+//
+// Credit is time: it begins at the grace, which is also the most, shrinks while
+// the client is waited for and grows by what its bytes would take at the least
+// rate. So nobody is slower than that rate for longer than the grace, and a
+// quick start does not pay for standing still later.
+func (l *flows) account(passed time.Duration) {
+	var slow []*flow
+	l.mu.Lock()
+	for f := l.first; f != nil; f = f.next {
+		moved := f.moved.Load()
+		f.credit += time.Duration(min(moved-f.accounted, l.rate*int64(l.grace/time.Second+1))) * time.Second / time.Duration(l.rate)
+		f.accounted = moved
+		if f.waiting.Load() {
+			f.credit -= passed
+		}
+		f.credit = min(f.credit, l.grace)
+		if f.credit <= 0 && !f.exempt.Load() {
+			slow = append(slow, f)
+		}
+	}
+	l.mu.Unlock()
+	for _, f := range slow {
+		f.cut()
+	}
+}
+
+// cut wakes up who waits for the client.
+func (f *flow) cut() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.ended && f.slow.CompareAndSwap(false, true) {
+		f.stop()
+	}
+}

@@ -1,0 +1,9 @@
+//go:build !linux
+
+package listen
+
+import "net"
+
+func unsent(net.Conn) int { return 0 }
+
+func openFiles() int { return 0 }

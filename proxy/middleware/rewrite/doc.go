@@ -1,0 +1,14 @@
+// Package rewrite changes the target that a route's action gets: it takes a
+// prefix off the path, replaces the path, and puts a prefix before it, in this
+// order. The route was chosen by the target before, and is not chosen again.
+//
+// The new target is brought into normal form like one from a client (see
+// [github.com/sallyport/sallyport/proxy/target]), so that nothing that a client
+// can say makes a rewritten path leave the prefix it was given.
+//
+// The package imports exchange, target and placeholder of the house. It keeps
+// no state.
+//
+//	wrap, err := rewrite.New(rewrite.Options{StripPrefix: "/api"})
+//	handler = wrap(handler) // /api/users becomes /users, /api becomes /
+package rewrite

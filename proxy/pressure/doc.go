@@ -1,0 +1,20 @@
+// Package pressure knows when memory is short: how much is in use for good, of
+// what the soft limit allows.
+//
+// The Go runtime collects garbage the more often the nearer its soft limit is,
+// and goes past it rather than fail; a proxy that goes on accepting then spends
+// its time collecting and is killed in the end. A [Gauge] notices before: it
+// has caches dropped and unused connections closed, and if that does not help
+// says so to those who would take more in. All of it passes by itself.
+//
+// The package imports nothing of the house. Run owns the one goroutine; what is
+// registered is called on it.
+//
+//	gauge := pressure.New(pressure.Options{Percent: 85, Logger: logger})
+//	gauge.OnShort(cache.Drop)
+//	go gauge.Run(ctx)
+//	...
+//	if gauge.Refusing() { // one atomic load
+//		return errOverloaded
+//	}
+package pressure

@@ -1,0 +1,109 @@
+package pressure
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"runtime/debug"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+)
+
+func TestReliefComesBeforeRefusalAndAllPassesByItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		core, logs := observer.New(zap.DebugLevel)
+		g := New(Options{Percent: 85, Logger: zap.New(core)})
+		used, given, helps := uint64(10), 0, true
+		g.measure = func() (uint64, uint64) { return used * 1000, 100_000 }
+		g.collect = func() {}
+		g.OnShort(func() {
+			given++
+			if helps {
+				used = 80
+			}
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- g.Run(ctx) }()
+		pass := func() { time.Sleep(defaultInterval); synctest.Wait() }
+
+		pass()
+		if given != 0 || g.Refusing() || logs.Len() != 0 {
+			t.Errorf("with memory to spare: %d, %v, %v", given, g.Refusing(), logs.All())
+		}
+		used = 90
+		pass()
+		if given != 1 || g.Refusing() {
+			t.Errorf("what was given back sufficed, but: %d, refusing %v", given, g.Refusing())
+		}
+		helps, used = false, 95
+		pass()
+		if given != 2 || !g.Refusing() {
+			t.Errorf("nothing helped, but: %d, refusing %v", given, g.Refusing())
+		}
+		used = 80
+		pass()
+		if given != 3 || g.Refusing() {
+			t.Errorf("below the threshold, not yet below relief: %d, refusing %v", given, g.Refusing())
+		}
+		used = 70
+		pass()
+		pass()
+		if given != 3 || g.Refusing() || logs.Len() != 2 {
+			t.Errorf("after it was over: %d, %v, %v", given, g.Refusing(), logs.All())
+		}
+		helps, used = false, 100
+		pass()
+		cancel()
+		if err := <-ended; !errors.Is(err, context.Canceled) || g.Refusing() {
+			t.Errorf("at the end: %v, refusing %v", err, g.Refusing())
+		}
+	})
+}
+
+func TestGarbageIsNotInUse(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(1 << 30))
+	runtime.GC()
+	m := newMeter()
+	before, limit := m.read()
+	if limit != 1<<30 || before == 0 {
+		t.Fatalf("read %d of %d", before, limit)
+	}
+	for range 64 {
+		sink = make([]byte, 1<<20)
+	}
+	if after, _ := m.read(); after > before+16<<20 {
+		t.Errorf("64 MiB of garbage count: %d, before %d", after, before)
+	}
+	var kept [][]byte
+	for range 64 {
+		kept = append(kept, make([]byte, 1<<20))
+	}
+	runtime.GC()
+	if after, _ := m.read(); after < before+60<<20 {
+		t.Errorf("64 MiB that are kept do not count: %d, before %d", after, before)
+	}
+	runtime.KeepAlive(kept)
+}
+
+var sink []byte
+
+func TestALookIsCheapAndAllocatesNothing(t *testing.T) {
+	m := newMeter()
+	if n := testing.AllocsPerRun(100, func() { m.read() }); n > 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func BenchmarkLook(b *testing.B) {
+	m := newMeter()
+	b.ReportAllocs()
+	for b.Loop() {
+		m.read()
+	}
+}

@@ -1,0 +1,92 @@
+package proxy
+
+import (
+	"bufio"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/sallyport/sallyport/proxy/exchange"
+)
+
+// recorder is the writer that everything below the proxy writes to. It keeps
+// the exchange, and is the context that middleware finds it by; it runs the
+// hooks before the head of the final response goes out, once; and it knows
+// whether a response has begun, so that a failure knows whether it can still be
+// answered. All this is one allocation.
+type recorder struct {
+	http.ResponseWriter
+	exchange.Carrier
+
+	proxy   *Proxy
+	request *http.Request
+	id      [1]string // the value of X-Request-Id
+	begun   bool
+}
+
+// open makes the recorder of a request, and the request that carries it.
+func (p *Proxy) open(rw http.ResponseWriter, r *http.Request) (*recorder, *http.Request) {
+	w := &recorder{ResponseWriter: rw, proxy: p, Carrier: exchange.Carrier{Context: r.Context()}}
+	x := &w.Exchange
+	x.Fill(r)
+	x.Started = time.Now()
+	x.Refuser, x.Original = w, r
+	w.request = r.WithContext(&w.Carrier)
+	return w, w.request
+}
+
+// Refuse implements [exchange.Refuser].
+func (w *recorder) Refuse(rw http.ResponseWriter, r *http.Request, err error) {
+	w.proxy.fail(rw, r, err)
+}
+
+// Unwrap is for [http.ResponseController].
+func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// begin runs the hooks when the final head goes out.
+func (w *recorder) begin(status int) {
+	w.begun = true
+	w.Exchange.Status = status
+	w.Exchange.Head(w.request, status, w.ResponseWriter.Header())
+}
+
+func (w *recorder) WriteHeader(status int) {
+	if !w.begun && (status >= 200 || status == http.StatusSwitchingProtocols) {
+		w.begin(status)
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *recorder) Write(p []byte) (int, error) {
+	if !w.begun {
+		w.begin(http.StatusOK)
+	}
+	n, err := w.ResponseWriter.Write(p)
+	w.Exchange.Sent += int64(n)
+	return n, err
+}
+
+// FlushError is for [http.ResponseController].
+func (w *recorder) FlushError() error {
+	if !w.begun {
+		w.begin(http.StatusOK)
+	}
+	return http.NewResponseController(w.ResponseWriter).Flush()
+}
+
+// Hijack is for [http.ResponseController]. Whoever takes the connection runs
+// the hooks itself.
+func (w *recorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	if err == nil {
+		w.begun = true
+	}
+	return conn, rw, err
+}
+
+// finish sends the head of a response that nobody wrote anything of.
+func (w *recorder) finish() {
+	if !w.begun {
+		w.WriteHeader(http.StatusOK)
+	}
+}
