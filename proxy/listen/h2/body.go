@@ -3,6 +3,7 @@ package h2
 import (
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"sync"
 	"time"
@@ -35,22 +36,19 @@ type chunk struct {
 	used int // written
 }
 
-var smallChunks = sync.Pool{New: func() any { return &chunk{data: make([]byte, smallChunk)} }}
-var largeChunks = sync.Pool{New: func() any { return &chunk{data: make([]byte, largeChunk)} }}
-
-func newChunk(n int) *chunk {
+func (p *pools) chunk(n int) *chunk {
 	if n <= smallChunk {
-		return smallChunks.Get().(*chunk)
+		return p.small.Get().(*chunk)
 	}
-	return largeChunks.Get().(*chunk)
+	return p.large.Get().(*chunk)
 }
 
-func (k *chunk) free() {
+func (p *pools) free(k *chunk) {
 	k.used = 0
 	if len(k.data) == smallChunk {
-		smallChunks.Put(k)
+		p.small.Put(k)
 	} else {
-		largeChunks.Put(k)
+		p.large.Put(k)
 	}
 }
 
@@ -61,22 +59,23 @@ func (b *body) fill(from net.Conn, n int) (int, error) {
 	if n == 0 {
 		return 0, nil
 	}
-	k := newChunk(n)
+	pools := &b.stream.conn.server.pools
+	k := pools.chunk(n)
 	if _, err := io.ReadFull(from, k.data[:n]); err != nil {
-		k.free()
+		pools.free(k)
 		return 0, err
 	}
 	k.used = n
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed {
-		k.free()
+		pools.free(k)
 		return 0, nil
 	}
 	if last := len(b.chunks) - 1; last >= 0 && len(b.chunks[last].data)-b.chunks[last].used >= n {
 		// Else a byte at a time would take a chunk each.
 		b.chunks[last].used += copy(b.chunks[last].data[b.chunks[last].used:], k.data[:n])
-		k.free()
+		pools.free(k)
 	} else {
 		b.chunks = append(b.chunks, k)
 	}
@@ -144,7 +143,7 @@ func (b *body) take(p []byte) (n int, first bool, err error) {
 // copy reads with the lock held.
 func (b *body) copy(p []byte) (int, error) {
 	if b.closed {
-		return 0, errClosed
+		return 0, http.ErrBodyReadAfterClose
 	}
 	if !b.deadline.IsZero() && !time.Now().Before(b.deadline) {
 		return 0, os.ErrDeadlineExceeded
@@ -155,7 +154,7 @@ func (b *body) copy(p []byte) (int, error) {
 		part := copy(p[n:], k.data[b.at:k.used])
 		n += part
 		if b.at += part; b.at == k.used {
-			k.free()
+			b.stream.conn.server.pools.free(k)
 			b.chunks[0] = nil
 			b.chunks = b.chunks[1:]
 			b.at = 0
@@ -218,7 +217,7 @@ func (b *body) Close() error {
 	left := -b.at
 	for _, k := range b.chunks {
 		left += k.used
-		k.free()
+		b.stream.conn.server.pools.free(k)
 	}
 	b.chunks, b.at = nil, 0
 	b.closed = true

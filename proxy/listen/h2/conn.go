@@ -62,7 +62,6 @@ type conn struct {
 	ending     bool // GOAWAY with the last stream is sent; end when there are no streams
 	drained    bool // the first of two GOAWAYs is sent
 	since      time.Time
-	frames     uint64 // that came
 	timer      *time.Timer
 	pings      pings
 }
@@ -81,7 +80,7 @@ func newConn(s *Server, nc net.Conn) *conn {
 	c.writer.init()
 	c.decoder = hpack.NewDecoder(headerTable, c.block.field)
 	c.decoder.SetMaxStringLength(s.options.HeaderBytes)
-	c.block.limits = &s.options
+	c.block.limits, c.block.names = &s.options, s.names
 	return c
 }
 
@@ -185,19 +184,16 @@ func (c *conn) readRest(h frameHead) error {
 		err = c.process(h, payload)
 	}
 	if big != nil {
-		frameBuffers.Put(big)
+		c.server.pools.frames.Put(big)
 	}
 	return err
 }
-
-// frameBuffers are for payloads that do not fit into smallFrame.
-var frameBuffers = sync.Pool{New: func() any { return new([frameSize]byte) }}
 
 func (c *conn) payload(n int) ([]byte, *[frameSize]byte, error) {
 	var big *[frameSize]byte
 	b := c.small[:]
 	if n > len(b) {
-		big = frameBuffers.Get().(*[frameSize]byte)
+		big = c.server.pools.frames.Get().(*[frameSize]byte)
 		b = big[:]
 	}
 	_, err := io.ReadFull(c.nc, b[:n])

@@ -5,50 +5,53 @@ import (
 	"strings"
 )
 
-// Names that are common, in both spellings; others are converted each time.
-// Read only.
-var (
-	canonicalNames = make(map[string]string)
-	lowerNames     = make(map[string]string)
-	_              = fillNames()
-)
-
-func fillNames() struct{} {
-	for name := range strings.FieldsSeq(`
-		Accept Accept-Charset Accept-Encoding Accept-Language Accept-Ranges Age Access-Control-Allow-Credentials
-		Access-Control-Allow-Headers Access-Control-Allow-Methods Access-Control-Allow-Origin Access-Control-Expose-Headers
-		Access-Control-Max-Age Access-Control-Request-Headers Access-Control-Request-Method Allow Alt-Svc Authorization
-		Cache-Control Connection Content-Disposition Content-Encoding Content-Language Content-Length Content-Location
-		Content-Range Content-Security-Policy Content-Type Cookie Date Dnt Early-Data Etag Expect Expires Forwarded From Grpc-Accept-Encoding
-		Grpc-Encoding Grpc-Message Grpc-Status Grpc-Timeout Host If-Match If-Modified-Since If-None-Match If-Range
-		If-Unmodified-Since Keep-Alive Last-Modified Link Location Max-Forwards Origin Permissions-Policy Pragma Priority
-		Proxy-Authenticate Proxy-Authorization Range Referer Referrer-Policy Refresh Retry-After Sec-Ch-Ua
-		Sec-Ch-Ua-Mobile Sec-Ch-Ua-Platform Sec-Fetch-Dest Sec-Fetch-Mode Sec-Fetch-Site Sec-Fetch-User Sec-Gpc
-		Sec-Websocket-Extensions Sec-Websocket-Key Sec-Websocket-Protocol Sec-Websocket-Version Server Set-Cookie Strict-Transport-Security
-		Te Trailer Transfer-Encoding Upgrade Upgrade-Insecure-Requests User-Agent Vary Via Www-Authenticate
-		X-Content-Type-Options X-Forwarded-For X-Forwarded-Host X-Forwarded-Proto X-Frame-Options X-Powered-By X-Real-Ip
-		X-Request-Id X-Requested-With X-Xss-Protection`) {
-		lower := strings.ToLower(name)
-		canonicalNames[lower] = name
-		lowerNames[name] = lower
-	}
-	return struct{}{}
+// names are those that are common, in both spellings; others are converted each
+// time. They never change once made.
+type names struct {
+	canonical map[string]string // by the lower-case form
+	lower     map[string]string // by the canonical form
 }
 
-// canonical returns the form in which [http.Header] has a valid lower-case name.
-func canonical(lower string) string {
-	if name, ok := canonicalNames[lower]; ok {
+const commonNames = `
+	Accept Accept-Charset Accept-Encoding Accept-Language Accept-Ranges Access-Control-Allow-Credentials
+	Access-Control-Allow-Headers Access-Control-Allow-Methods Access-Control-Allow-Origin Access-Control-Expose-Headers
+	Access-Control-Max-Age Access-Control-Request-Headers Access-Control-Request-Method Age Allow Alt-Svc Authorization
+	Cache-Control Connection Content-Disposition Content-Encoding Content-Language Content-Length Content-Location
+	Content-Range Content-Security-Policy Content-Type Cookie Date Dnt Early-Data Etag Expect Expires Forwarded From
+	Grpc-Accept-Encoding Grpc-Encoding Grpc-Message Grpc-Status Grpc-Timeout Host If-Match If-Modified-Since If-None-Match
+	If-Range If-Unmodified-Since Keep-Alive Last-Modified Link Location Max-Forwards Origin Permissions-Policy Pragma
+	Priority Proxy-Authenticate Proxy-Authorization Range Referer Referrer-Policy Refresh Retry-After Sec-Ch-Ua
+	Sec-Ch-Ua-Mobile Sec-Ch-Ua-Platform Sec-Fetch-Dest Sec-Fetch-Mode Sec-Fetch-Site Sec-Fetch-User Sec-Gpc
+	Sec-Websocket-Extensions Sec-Websocket-Key Sec-Websocket-Protocol Sec-Websocket-Version Server Set-Cookie
+	Strict-Transport-Security Te Trailer Transfer-Encoding Upgrade Upgrade-Insecure-Requests User-Agent Vary Via
+	Www-Authenticate X-Content-Type-Options X-Forwarded-For X-Forwarded-Host X-Forwarded-Proto X-Frame-Options
+	X-Powered-By X-Real-Ip X-Request-Id X-Requested-With X-Xss-Protection`
+
+func newNames() *names {
+	n := &names{canonical: make(map[string]string), lower: make(map[string]string)}
+	for name := range strings.FieldsSeq(commonNames) {
+		lower := strings.ToLower(name)
+		n.canonical[lower] = name
+		n.lower[name] = lower
+	}
+	return n
+}
+
+// header returns the form in which [http.Header] has a valid lower-case name.
+func (n *names) header(lower string) string {
+	if name, ok := n.canonical[lower]; ok {
 		return name
 	}
 	return http.CanonicalHeaderKey(lower)
 }
 
-// lower returns the form in which HTTP/2 has a name.
-func lower(name string) string {
-	if l, ok := lowerNames[name]; ok {
-		return l
+// wire returns the form in which HTTP/2 has a name, and whether it has one.
+func (n *names) wire(name string) (string, bool) {
+	if lower, ok := n.lower[name]; ok {
+		return lower, true
 	}
-	return strings.ToLower(name)
+	lower := strings.ToLower(name)
+	return lower, isName(lower)
 }
 
 // isNameByte reports whether a byte may stand in a field name: that of a token

@@ -13,6 +13,7 @@ import (
 // block is a field section (RFC 9113 section 4.3) while it is decoded.
 type block struct {
 	limits *Options
+	names  *names
 
 	fields []hpack.HeaderField // without pseudo-header fields
 	size   int                 // as SETTINGS_MAX_HEADER_LIST_SIZE counts
@@ -46,7 +47,7 @@ func (b *block) begin() {
 		fields = nil
 	}
 	clear(fields)
-	*b = block{limits: b.limits, fields: fields[:0], length: -1}
+	*b = block{limits: b.limits, names: b.names, fields: fields[:0], length: -1}
 }
 
 // field takes one field from the decoder.
@@ -100,7 +101,7 @@ func (b *block) pseudo(f hpack.HeaderField) string {
 
 // regular checks a field and notes those that frame or route.
 func (b *block) regular(f *hpack.HeaderField) string {
-	if _, common := canonicalNames[f.Name]; !common && !isName(f.Name) {
+	if _, common := b.names.canonical[f.Name]; !common && !isName(f.Name) {
 		return "field name that is not a token in lower case" // RFC 9113 section 8.2.1
 	}
 	switch {
@@ -257,7 +258,7 @@ func (c *conn) continuations(stream uint32, sum int) error {
 			}
 		}
 		if big != nil {
-			frameBuffers.Put(big)
+			c.server.pools.frames.Put(big)
 		}
 		if err != nil {
 			return err
@@ -336,8 +337,10 @@ func (c *conn) refuse(h frameHead, status int) error {
 func (c *conn) trailers(s *stream, h frameHead) error {
 	b := &c.block
 	switch {
+	case s.byClient:
+		return broken(codeStreamClosed, "HEADERS on a closed stream")
 	case s.reset:
-		return nil
+		return nil // on the way when we reset it
 	case s.remoteClosed:
 		return c.streamError(s, h.stream, codeStreamClosed)
 	case b.large:
@@ -347,7 +350,7 @@ func (c *conn) trailers(s *stream, h frameHead) error {
 	}
 	s.remoteClosed = true
 	for _, f := range b.fields {
-		name := canonical(f.Name)
+		name := b.names.header(f.Name)
 		if _, announced := s.trailer[name]; announced && trailing(f.Name) {
 			if s.trailers == nil {
 				s.trailers = make(http.Header, len(b.fields))
@@ -367,7 +370,7 @@ func (b *block) header() http.Header {
 		if f.Name == "host" {
 			continue // Request.Host
 		}
-		name := canonical(f.Name)
+		name := b.names.header(f.Name)
 		if earlier, ok := header[name]; ok {
 			if f.Name == "cookie" {
 				continue

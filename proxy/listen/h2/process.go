@@ -166,7 +166,7 @@ func (c *conn) resetByClient(h frameHead, payload []byte) error {
 	if !open || s.ended() {
 		return c.idle(1)
 	}
-	s.reset = true
+	s.reset, s.byClient = true, true
 	s.cancel(errReset)
 	return c.reset(1)
 }
@@ -274,8 +274,8 @@ func (c *conn) admitData(h frameHead, length int) (*stream, error) {
 	s, open := c.streams[h.stream]
 	switch {
 	case !open || s.reset:
-		if c.remembered(h.stream) || open {
-			return nil, nil // it was on the way when we reset the stream, or the client itself
+		if c.remembered(h.stream) || open && !s.byClient {
+			return nil, nil // it was on the way when we reset the stream
 		}
 		return nil, c.streamError(nil, h.stream, codeStreamClosed)
 	case s.remoteClosed:
@@ -300,8 +300,8 @@ func (c *conn) discard(n int) error {
 	if n == 0 {
 		return nil
 	}
-	b := frameBuffers.Get().(*[frameSize]byte)
-	defer frameBuffers.Put(b)
+	b := c.server.pools.frames.Get().(*[frameSize]byte)
+	defer c.server.pools.frames.Put(b)
 	_, err := io.ReadFull(c.nc, b[:n])
 	return err
 }

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -34,8 +33,6 @@ type response struct {
 	deadline time.Time
 	returned bool
 }
-
-var tails = sync.Pool{New: func() any { return new([tailSize]byte) }}
 
 // Header implements [http.ResponseWriter].
 func (w *response) Header() http.Header {
@@ -195,7 +192,7 @@ func (w *response) keep(p []byte) {
 		return
 	}
 	if w.tail == nil {
-		w.tail = tails.Get().(*[tailSize]byte)
+		w.tail = w.stream.conn.server.pools.tails.Get().(*[tailSize]byte)
 	}
 	w.used += copy(w.tail[w.used:], p)
 }
@@ -298,8 +295,8 @@ func (w *response) endWithTrailers() error {
 	}
 	any := false
 	add := func(name string, values []string) {
-		l := lower(name)
-		if forbidden(l) || !isName(l) || l == "content-length" || l == "trailer" {
+		l, ok := c.server.names.wire(name)
+		if !ok || forbidden(l) || l == "content-length" || l == "trailer" {
 			return
 		}
 		for _, v := range values {
@@ -330,7 +327,7 @@ func (w *response) endWithTrailers() error {
 func (w *response) release() {
 	w.returned = true
 	if w.tail != nil {
-		tails.Put(w.tail)
+		w.stream.conn.server.pools.tails.Put(w.tail)
 		w.tail = nil
 	}
 }

@@ -60,6 +60,8 @@ type Options struct {
 // Server serves HTTP/2 on connections that others accepted.
 type Server struct {
 	options Options
+	names   *names
+	pools   pools
 	date    atomic.Pointer[date]
 
 	mu       sync.Mutex
@@ -84,7 +86,26 @@ func New(o Options) *Server {
 	if o.State == nil {
 		o.State = func(net.Conn, http.ConnState) {}
 	}
-	return &Server{options: o, conns: make(map[*conn]struct{}), wake: make(chan struct{})}
+	s := &Server{options: o, names: newNames(), conns: make(map[*conn]struct{}), wake: make(chan struct{})}
+	s.pools.init()
+	return s
+}
+
+// pools are of buffers that connections hold only while they need them.
+type pools struct {
+	frames sync.Pool // of *[frameSize]byte: payloads that do not fit into smallFrame
+	small  sync.Pool // of *chunk
+	large  sync.Pool // of *chunk
+	tails  sync.Pool // of *[tailSize]byte
+	outs   sync.Pool // of *[]byte
+}
+
+func (p *pools) init() {
+	p.frames.New = func() any { return new([frameSize]byte) }
+	p.small.New = func() any { return &chunk{data: make([]byte, smallChunk)} }
+	p.large.New = func() any { return &chunk{data: make([]byte, largeChunk)} }
+	p.tails.New = func() any { return new([tailSize]byte) }
+	p.outs.New = func() any { b := make([]byte, 0, 4<<10); return &b }
 }
 
 func defaulted(n, otherwise int) int {

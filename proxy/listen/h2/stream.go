@@ -18,7 +18,6 @@ import (
 var (
 	errReset     = errors.New("the client reset the stream")
 	errMalformed = errors.New("the client broke the rules of the stream")
-	errClosed    = http.ErrBodyReadAfterClose
 	errTrailers  = errors.New("end of the body, with trailers") // never leaves the package
 	errReturned  = errors.New("the handler has returned")
 )
@@ -40,6 +39,7 @@ type stream struct {
 	remoteClosed bool // END_STREAM came
 	localClosed  bool // END_STREAM is sent
 	reset        bool // by either side
+	byClient     bool
 	window       int64
 	received     int // bytes of DATA not yet given back
 	unreturned   int
@@ -107,7 +107,7 @@ func newStream(c *conn, id uint32, b *block, ended bool) *stream {
 					if r.Trailer == nil {
 						r.Trailer = make(http.Header)
 					}
-					r.Trailer[canonical(name)] = nil
+					r.Trailer[b.names.header(name)] = nil
 				}
 			}
 		}
@@ -245,22 +245,14 @@ func (s *stream) Err() error {
 	return s.context.err
 }
 
-// closedChannel is for contexts that ended before anybody asked.
-var closedChannel = func() chan struct{} {
-	done := make(chan struct{})
-	close(done)
-	return done
-}()
-
 // Done implements [context.Context].
 func (s *stream) Done() <-chan struct{} {
 	s.context.Lock()
 	defer s.context.Unlock()
 	if s.context.done == nil {
+		s.context.done = make(chan struct{})
 		if s.context.err != nil {
-			s.context.done = closedChannel
-		} else {
-			s.context.done = make(chan struct{})
+			close(s.context.done)
 		}
 	}
 	return s.context.done

@@ -6,7 +6,6 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
-	"sync"
 	"time"
 
 	"golang.org/x/net/http2/hpack"
@@ -35,16 +34,15 @@ const (
 // No goroutine waits for something to write, and the buffers are held only
 // while there is something.
 type writer struct {
-	out       []byte
-	box       *[]byte // of the pool, where out came from
-	flushing  bool
-	flushed   chan struct{} // closed when flushing ends; made by who waits
-	writeErr  error
-	window    int64 // of the connection, for DATA
-	waiting   []*stream
-	encoder   *hpack.Encoder
-	encoded   bytes.Buffer
-	encodedAt int
+	out      []byte
+	box      *[]byte // of the pool, where out came from
+	flushing bool
+	flushed  chan struct{} // closed when flushing ends; made by who waits
+	writeErr error
+	window   int64 // of the connection, for DATA
+	waiting  []*stream
+	encoder  *hpack.Encoder
+	encoded  bytes.Buffer
 
 	initialWindow int64
 	writing       time.Time // since when one write lasts
@@ -58,15 +56,15 @@ func (w *writer) init() {
 
 // take makes sure that out has room: with the lock held, when there is a stream
 // to write for.
-func (w *writer) take() {
-	if w.out == nil {
-		w.box = buffers.Get().(*[]byte)
-		w.out = (*w.box)[:0]
+func (c *conn) take() {
+	if c.out == nil {
+		c.box = c.server.pools.outs.Get().(*[]byte)
+		c.out = (*c.box)[:0]
 	}
 }
 
 // giveUp returns a buffer to the pool.
-func giveUp(out []byte, box *[]byte) {
+func (p *pools) giveUp(out []byte, box *[]byte) {
 	if out == nil || cap(out) > largestKept {
 		return
 	}
@@ -74,11 +72,8 @@ func giveUp(out []byte, box *[]byte) {
 		box = new([]byte)
 	}
 	*box = out[:0]
-	buffers.Put(box)
+	p.outs.Put(box)
 }
-
-// buffers are for out.
-var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b }}
 
 const largestKept = 2 * outLimit
 
@@ -134,7 +129,7 @@ func (c *conn) writeOut() bool {
 	c.mu.Lock()
 	if len(c.out) == 0 || c.writeErr != nil {
 		if c.running == 0 || c.writeErr != nil {
-			giveUp(c.out, c.box) // an idle connection holds no buffer
+			c.server.pools.giveUp(c.out, c.box) // an idle connection holds no buffer
 			c.out, c.box = nil, nil
 		}
 		c.flushing = false
@@ -153,7 +148,7 @@ func (c *conn) writeOut() bool {
 	c.wakeAll()
 	c.mu.Unlock()
 	_, err := c.nc.Write(out)
-	giveUp(out, box)
+	c.server.pools.giveUp(out, box)
 	c.mu.Lock()
 	c.writing = time.Time{}
 	if err != nil {
@@ -321,14 +316,9 @@ func (c *conn) encodeHeader(h http.Header, trailers []string) {
 		if len(trailers) > 0 && slices.Contains(trailers, name) {
 			continue // its value comes after the body
 		}
-		l, common := lowerNames[name]
-		if !common {
-			if l = lower(name); !isName(l) {
-				continue // http.TrailerPrefix too
-			}
-		}
-		if forbidden(l) {
-			continue
+		l, ok := c.server.names.wire(name)
+		if !ok || forbidden(l) {
+			continue // http.TrailerPrefix is no name either
 		}
 		for _, v := range values {
 			if isValue(v) {
