@@ -25,7 +25,8 @@ type library struct {
 	start func(*session) *http.Transport
 	name  *resolve.Name // nil: nothing changes
 
-	patience time.Duration // until the response's head; 0 is no limit
+	patience     time.Duration // until the response's head; 0 is no limit
+	bodyPatience time.Duration // with each piece of a body; 0 is no limit
 
 	current atomic.Pointer[session]
 	mu      sync.Mutex
@@ -42,7 +43,7 @@ type session struct {
 }
 
 func newLibrary(of *Server, start func(*session) *http.Transport) *library {
-	l := &library{name: of.name, start: start, patience: of.options.ResponseHeaderTimeout}
+	l := &library{name: of.name, start: start, patience: of.options.ResponseHeaderTimeout, bodyPatience: of.options.BodyTimeout}
 	l.renew()
 	return l
 }
@@ -58,7 +59,10 @@ func (l *library) RoundTrip(req *http.Request) (*http.Response, error) {
 	if l.name != nil {
 		l.follow(l.name.Answer())
 	}
-	return patiently(l.current.Load(), req, h1.ResponseHeaderTimeout(req.Context(), l.patience))
+	engine := l.current.Load()
+	return piecewise(req, l.bodyPatience, func(req *http.Request) (*http.Response, error) {
+		return patiently(engine, req, h1.ResponseHeaderTimeout(req.Context(), l.patience))
+	})
 }
 
 // follow goes over to a new engine if a connection of this one does not belong

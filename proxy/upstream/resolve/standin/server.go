@@ -25,13 +25,11 @@ type Server struct {
 // Start begins to answer with records, each as in a zone file but without the
 // name: "30 IN A 127.0.0.1".
 func Start(records ...string) (*Server, error) {
-	packets, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		return nil, fmt.Errorf("opening the stand-in for DNS: %w", err)
+	packets, stream, err := open()
+	for attempt := 1; err != nil && attempt < 20; attempt++ {
+		packets, stream, err = open()
 	}
-	stream, err := net.Listen("tcp", packets.LocalAddr().String())
 	if err != nil {
-		_ = packets.Close()
 		return nil, fmt.Errorf("opening the stand-in for DNS: %w", err)
 	}
 	s := &Server{address: packets.LocalAddr().String(), records: records}
@@ -43,6 +41,21 @@ func Start(records ...string) (*Server, error) {
 		<-ready
 	}
 	return s, nil
+}
+
+// open takes a port for both protocols. The one that is free for UDP may be taken
+// for TCP, by a connection of another test for instance.
+func open() (net.PacketConn, net.Listener, error) {
+	packets, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		return nil, nil, err
+	}
+	stream, err := net.Listen("tcp", packets.LocalAddr().String())
+	if err != nil {
+		_ = packets.Close()
+		return nil, nil, err
+	}
+	return packets, stream, nil
 }
 
 // Address returns where the server is asked: host:port.
