@@ -100,12 +100,18 @@ func change(cfg *config.Config, adjust func(*config.Upstream)) *config.Config {
 // start serves cfg until the test ends.
 func start(t testing.TB, cfg *config.Config) *world {
 	t.Helper()
+	return startWith(t, cfg, nil)
+}
+
+// startWith is start, with somebody who says whether memory is short.
+func startWith(t testing.TB, cfg *config.Config, overloaded func() bool) *world {
+	t.Helper()
 	core, logs := observer.New(zapcore.DebugLevel)
 	w := &world{t: t, logs: logs}
 	certificate, roots := selfSigned(t)
 	w.roots, w.certificate = roots, certificate
 	logger := zap.New(core)
-	w.proxy = proxy.New(proxy.Options{Logger: logger, Roots: roots})
+	w.proxy = proxy.New(proxy.Options{Logger: logger, Roots: roots, Overloaded: overloaded})
 	if cfg != nil {
 		w.commit(cfg)
 	} else {
