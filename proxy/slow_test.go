@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/sallyport/sallyport/config"
+	"github.com/sallyport/sallyport/proxy"
 )
 
 // hurried makes a configuration impatient with slow clients: what takes half a
@@ -306,7 +307,7 @@ func TestHeadsBeyondTheLimits(t *testing.T) {
 
 func TestWithoutMemoryRequestsGet503(t *testing.T) {
 	short := false
-	w := startWith(t, sites("a.test", backend(t, func(rw http.ResponseWriter, _ *http.Request) { io.WriteString(rw, "fine") })), func() bool { return short })
+	w := startWith(t, sites("a.test", backend(t, func(rw http.ResponseWriter, _ *http.Request) { io.WriteString(rw, "fine") })), proxy.Options{Overloaded: func() bool { return short }})
 	client := w.client(false)
 	get := func() int {
 		res, err := client.Get("https://a.test/")
