@@ -25,10 +25,7 @@ type Server struct {
 // Start begins to answer with records, each as in a zone file but without the
 // name: "30 IN A 127.0.0.1".
 func Start(records ...string) (*Server, error) {
-	packets, stream, err := open()
-	for attempt := 1; err != nil && attempt < 20; attempt++ {
-		packets, stream, err = open()
-	}
+	stream, packets, err := listen()
 	if err != nil {
 		return nil, fmt.Errorf("opening the stand-in for DNS: %w", err)
 	}
@@ -43,23 +40,23 @@ func Start(records ...string) (*Server, error) {
 	return s, nil
 }
 
-// open takes a port for both protocols. The one that is free for UDP may be taken
-// for TCP, by a connection of another test for instance.
-func open() (net.PacketConn, net.Listener, error) {
-	packets, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		return nil, nil, err
-	}
-	stream, err := net.Listen("tcp", packets.LocalAddr().String())
-	if err != nil {
-		_ = packets.Close()
-		return nil, nil, err
-	}
-	return packets, stream, nil
-}
-
 // Address returns where the server is asked: host:port.
 func (s *Server) Address() string { return s.address }
+
+// listen opens a port that is free for both protocols.
+func listen() (stream net.Listener, packets net.PacketConn, err error) {
+	for range 100 {
+		stream, err = net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, nil, err
+		}
+		if packets, err = net.ListenPacket("udp", stream.Addr().String()); err == nil {
+			return stream, packets, nil
+		}
+		_ = stream.Close()
+	}
+	return nil, nil, err
+}
 
 // Set changes the answer.
 func (s *Server) Set(records ...string) {
