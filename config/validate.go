@@ -24,6 +24,7 @@ type validator struct {
 func validate(cfg *Config, doubtful map[string]bool) Problems {
 	v := &validator{cfg: cfg, src: cfg.source, doubtful: doubtful}
 	v.listen()
+	v.clients()
 	v.cloudflare()
 	v.upstreams()
 	v.sites()
