@@ -17,7 +17,7 @@ import (
 // stage is one concern of a route's chain. build returns nil where the route
 // has nothing configured, and then the concern costs nothing.
 type stage struct {
-	name  string // as `explain` prints it
+	name  string // the keys of the configuration, as `explain` prints them
 	build func(*routeBuilder) func(http.Handler) http.Handler
 }
 
@@ -28,7 +28,41 @@ type stage struct {
 // hold for every answer, refusals included.
 func stages() []stage {
 	return []stage{
-		{"rewriting", (*routeBuilder).rewriting},
+		// Of every answer of the route, refusals and pages included.
+		{"response_headers", nil},
+		{"security_headers", nil},
+		{"cors", nil},
+		{"cookies", nil},
+
+		// Pages.
+		{"errors", nil},
+		{"maintenance", nil},
+
+		// How much.
+		{"max_connections", nil},
+		{"rate_limit", nil},
+
+		// Who.
+		{"allow, deny", nil},
+		{"client_auth", nil},
+		{"basic_auth", nil},
+		{"jwt", nil},
+		{"forward_auth", nil},
+
+		// What.
+		{"max_body", nil},
+		{"request_timeout, response_timeout", nil},
+		{"rewrite", (*routeBuilder).rewriting},
+		{"request_headers", nil},
+		{"host", nil},
+
+		// The answer's content.
+		{"compress", nil},
+		{"cache", nil},
+
+		// On the way to the action.
+		{"mirror", nil},
+		{"buffer_request", nil},
 	}
 }
 
@@ -120,6 +154,9 @@ func (b *routeBuilder) build() *route {
 	one.handler = b.action()
 	chain := stages()
 	for _, each := range slices.Backward(chain) {
+		if each.build == nil {
+			continue
+		}
 		if wrap := each.build(b); wrap != nil {
 			one.handler = wrap(one.handler)
 		}

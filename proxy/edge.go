@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/sallyport/sallyport/proxy/exchange"
+	"github.com/sallyport/sallyport/proxy/internal/wire"
 )
 
 // requestID is the field under which a request's id travels: through the
@@ -19,6 +20,7 @@ const requestID = "X-Request-Id"
 var (
 	errMethod     = &exchange.Refusal{Status: http.StatusNotImplemented, Label: "method_refused", Reason: "CONNECT and TRACE are not for a gateway"}
 	errTarget     = &exchange.Refusal{Status: http.StatusBadRequest, Label: "target_invalid", Reason: "the request target has a character that does not belong there"}
+	errLookalike  = &exchange.Refusal{Status: http.StatusBadRequest, Label: "field_lookalike", Reason: "a field differs from one that only a proxy or the protocol may set by an underscore"}
 	errConnection = &exchange.Refusal{Status: http.StatusBadRequest, Label: "connection_invalid", Reason: "the Connection field names an end-to-end field"}
 )
 
@@ -34,10 +36,12 @@ var (
 func (w *recorder) admit(r *http.Request, logger *zap.Logger) error {
 	named := r.Header["Connection"]
 	admitSocket(r)
+	deceiving := false
 	for name := range r.Header {
 		if forged(name) {
 			delete(r.Header, name)
 		} else if strings.IndexByte(name, '_') >= 0 {
+			deceiving = deceiving || wire.Lookalike(name)
 			delete(r.Header, name)
 			logger.Debug("request field with an underscore dropped", zap.String("field", name))
 		}
@@ -45,6 +49,9 @@ func (w *recorder) admit(r *http.Request, logger *zap.Logger) error {
 	w.Exchange.ID = newID()
 	w.id[0] = w.Exchange.ID
 	r.Header[requestID] = w.id[:]
+	if deceiving {
+		return errLookalike
+	}
 	if err := checkMethod(r.Method); err != nil {
 		return err
 	}

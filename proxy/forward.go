@@ -84,7 +84,7 @@ func (f *forward) fail(w http.ResponseWriter, r *http.Request, body *requestBody
 	if broken := body.failure(); broken != nil {
 		err = broken
 	}
-	if body != nil && !body.unread() {
+	if r.GetBody != nil || body != nil && !body.unread() {
 		r = r.WithContext(r.Context()) // a copy: the request is the server's
 		r.Body = http.NoBody           // so that the connection may be kept
 	}
@@ -107,6 +107,10 @@ func outgoing(x *exchange.Exchange, r *http.Request, early *informer) (*http.Req
 	}).WithContext(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{Got1xxResponse: early.pass}))
 	if r.ContentLength == 0 || r.Body == nil || r.Body == http.NoBody {
 		return out, nil // nil rather than empty: the engine may then retry on a stale connection
+	}
+	if r.GetBody != nil && len(r.Trailer) == 0 {
+		out.Body, out.GetBody = r.Body, r.GetBody // buffered: the client has said all
+		return out, nil
 	}
 	if r.ContentLength < 0 || len(r.Trailer) > 0 {
 		out.ContentLength = -1

@@ -49,7 +49,7 @@ func TestHTTP3ReachesAServerLikeTheOthers(t *testing.T) {
 		transfer    []string
 		body        string
 	}
-	const underscored = "X_forwarded_for" // what HTTP/3's x_forwarded_for becomes
+	const underscored = "X_own" // what HTTP/3's x_own becomes
 	requests := make(chan seen, 1)
 	w := start(t, over3(sites("a.test", backend(t, func(rw http.ResponseWriter, r *http.Request) {
 		b, _ := io.ReadAll(r.Body)

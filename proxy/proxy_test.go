@@ -69,7 +69,8 @@ func TestWithoutServerNameHostDecides(t *testing.T) {
 		"GET / HTTP/1.0\r\n":                               400,
 		"GET / HTTP/1.1\r\nHost: a.test:99999\r\n":         400,
 		"GET / HTTP/1.1\r\nHost: a.test\r\nHost: b\r\n":    400,
-		"GET https://a.test/ HTTP/1.1\r\nHost: x.test\r\n": 200, // RFC 9112 section 3.2.2: the target wins
+		"GET https://a.test/ HTTP/1.1\r\nHost: a.test\r\n": 200,
+		"GET https://a.test/ HTTP/1.1\r\nHost: x.test\r\n": 400, // whoever reads the other of the two is deceived
 	} {
 		if res := answer(t, w.say("", head+"\r\n"), "GET"); res.StatusCode != status {
 			t.Errorf("%q: status %d, want %d", head, res.StatusCode, status)

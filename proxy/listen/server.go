@@ -13,6 +13,8 @@ import (
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+
+	"github.com/sallyport/sallyport/proxy/listen/h1"
 )
 
 // afterCut is how long Run waits, after it has cut connections, for the
@@ -28,9 +30,9 @@ type Server struct {
 	conns       *table
 	flows       *flows
 
-	mu      sync.Mutex
-	engines []*http.Server // set by Run
-	closed  bool
+	mu     sync.Mutex
+	close  func() // ends the engines; set by Run
+	closed bool
 }
 
 // Addrs returns the addresses that are listened on, in the order of the
@@ -60,18 +62,16 @@ func (s *Server) Run(ctx context.Context) error {
 	var (
 		workers   sync.WaitGroup
 		listeners []net.Listener
-		ended     = make(chan error, len(s.http)+len(s.https))
+		ended     = make(chan error, len(s.http)+len(s.https)+1)
 	)
-	serve := func(engine *http.Server, l net.Listener) {
-		listeners = append(listeners, l)
-		workers.Go(func() { ended <- engine.Serve(l) })
-	}
-	plain, secure := s.engine(background, quiet, false), s.engine(background, quiet, true)
-	if err := configureHTTP2(secure); err != nil {
+	plain := s.engine(s.options.Redirect, quiet)
+	secure := s.engine(s.handler(), quiet)
+	multiplexed, err := s.http2Engine(background, quiet)
+	if err != nil {
 		s.Close()
 		return err
 	}
-	if !s.begin(plain, secure) {
+	if !s.begin(plain, secure, multiplexed) {
 		return net.ErrClosed
 	}
 	watching, unwatch := context.WithCancel(background)
@@ -88,15 +88,26 @@ func (s *Server) Run(ctx context.Context) error {
 	for _, l := range quic.listeners {
 		workers.Go(func() { quic.accept(l) })
 	}
+	serve := func(l net.Listener, one func(net.Conn)) {
+		listeners = append(listeners, l)
+		workers.Go(func() { ended <- serveAll(l, one) })
+	}
 	for _, l := range s.http {
-		serve(plain, newAcceptor(s.introduced(l, &workers, quiet), s.conns, s.options.Overloaded, quiet))
+		serve(newAcceptor(s.introduced(l, &workers, quiet), s.conns, s.options.Overloaded, quiet), plain.Serve)
 	}
+	h2 := newHandover()
 	for _, l := range s.https {
-		a := newAcceptor(s.introduced(l, &workers, quiet), s.conns, s.options.Overloaded, quiet)
-		h := newHandshaker(a, secure.TLSConfig, s.options.HandshakeTimeout)
+		h := newHandshaker(newAcceptor(s.introduced(l, &workers, quiet), s.conns, s.options.Overloaded, quiet), s.tlsConfig(), s.options.HandshakeTimeout)
 		workers.Go(h.run)
-		serve(secure, h)
+		serve(h, func(c net.Conn) {
+			if secured, ok := c.(*tls.Conn); ok && secured.ConnectionState().NegotiatedProtocol == "h2" {
+				h2.pass(c)
+				return
+			}
+			secure.Serve(c)
+		})
 	}
+	workers.Go(func() { ended <- multiplexed.Serve(h2) })
 
 	var failure error
 	select {
@@ -107,12 +118,26 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 	}
 	closeAll(listeners)
+	_ = h2.Close()
 	quic.stopAccepting()
 	s.conns.cut(fresh) // ends handshakes, which workers waits for
 	workers.Wait()
 	s.conns.cut(fresh) // and what came through meanwhile: the engine would wait seconds for a first request
-	s.finish(background, plain.Shutdown, secure.Shutdown, quic.drain)
+	s.finish(background, plain.Shutdown, secure.Shutdown, multiplexed.Shutdown, quic.drain)
 	return failure
+}
+
+// serveAll serves every connection on a goroutine of its own, which ends with
+// it: the engine and the table of connections know it. The error is that of the
+// listener.
+func serveAll(l net.Listener, one func(net.Conn)) error {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return err
+		}
+		go one(c)
+	}
 }
 
 // Close closes every socket and connection at once. Run then returns. It may
@@ -123,27 +148,59 @@ func (s *Server) Close() {
 	s.closed = true
 	closeAll(s.http)
 	closeAll(s.https)
-	for _, engine := range s.engines {
-		_ = engine.Close()
+	if s.close != nil {
+		s.close()
 	}
 	s.conns.cutAll()
 	closeAll(s.udp) // last: HTTP/3 clients are told over it
 }
 
-func (s *Server) begin(engines ...*http.Server) bool {
+// begin keeps the engines for Close, and reports whether that was called
+// already.
+func (s *Server) begin(plain, secure *h1.Server, multiplexed *http.Server) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.engines = engines
+	s.close = func() {
+		plain.Close()
+		secure.Close()
+		_ = multiplexed.Close()
+	}
 	return !s.closed
 }
 
-// engine makes the HTTP server for one kind of socket.
-func (s *Server) engine(ctx context.Context, quiet *zap.Logger, secure bool) *http.Server {
+// engine makes the HTTP/1.1 server for one kind of socket.
+func (s *Server) engine(handler http.Handler, quiet *zap.Logger) *h1.Server {
+	o := s.options
+	return h1.New(h1.Options{
+		Handler:       handler,
+		HeaderBytes:   o.RequestHeaderBytes,
+		HeaderCount:   o.RequestHeaderCount,
+		TargetBytes:   o.URILength,
+		HeaderTimeout: o.RequestHeaderTimeout,
+		IdleTimeout:   o.IdleTimeout,
+		State:         s.conns.observe,
+		Refused: func(c net.Conn, err *h1.ProtocolError) {
+			quiet.Debug("malformed request", zap.String("client", c.RemoteAddr().String()), zap.Int("status", err.Status), zap.Error(err))
+		},
+		Logger: s.logger,
+	})
+}
+
+// handler answers over TLS.
+func (s *Server) handler() http.Handler {
+	if s.options.HTTP3 {
+		return announcer{s.options.Handler}
+	}
+	return s.options.Handler
+}
+
+// http2Engine makes the server for connections that speak HTTP/2.
+func (s *Server) http2Engine(ctx context.Context, quiet *zap.Logger) (*http.Server, error) {
 	o := s.options
 	var protocols http.Protocols
-	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(true)
 	engine := &http.Server{
-		Handler:                      o.Redirect,
+		Handler:                      s.handler(),
 		DisableGeneralOptionsHandler: true, // "OPTIONS *" is the handler's, like every request
 		ReadHeaderTimeout:            o.RequestHeaderTimeout,
 		IdleTimeout:                  o.IdleTimeout,
@@ -152,21 +209,14 @@ func (s *Server) engine(ctx context.Context, quiet *zap.Logger, secure bool) *ht
 		ErrorLog:                     log.New(lines{quiet}, "", 0),
 		BaseContext:                  func(net.Listener) context.Context { return ctx },
 		Protocols:                    &protocols,
-	}
-	if secure {
-		protocols.SetHTTP2(true)
-		engine.Handler = o.Handler
-		if o.HTTP3 {
-			engine.Handler = announcer{o.Handler}
-		}
-		engine.TLSConfig = s.tlsConfig()
-		engine.HTTP2 = &http.HTTP2Config{
+		TLSConfig:                    s.tlsConfig(),
+		HTTP2: &http.HTTP2Config{
 			MaxConcurrentStreams: o.HTTP2Streams,
 			SendPingTimeout:      30 * time.Second, // a peer that vanished is noticed
 			PingTimeout:          15 * time.Second,
-		}
+		},
 	}
-	return engine
+	return engine, configureHTTP2(engine)
 }
 
 // tlsConfig leaves versions above 1.2, curves and cipher suites to Go, whose

@@ -257,10 +257,11 @@ func idempotent(method string) bool {
 }
 
 // onceBody is a request's body that attempts share until the first of them
-// reads of it. What was read cannot be sent again.
+// reads of it. What was read cannot be sent again, unless somebody kept it.
 type onceBody struct {
 	in     io.ReadCloser
-	reader atomic.Pointer[attemptBody] // whose turn it is
+	again  func() (io.ReadCloser, error) // gives it once more; nil if nobody can
+	reader atomic.Pointer[attemptBody]   // whose turn it is
 	taken  atomic.Bool
 	failed atomic.Bool
 }
@@ -268,7 +269,14 @@ type onceBody struct {
 // attempt returns the body for the next attempt. The one before cannot read
 // any more.
 func (b *onceBody) attempt() io.ReadCloser {
-	a := &attemptBody{once: b}
+	a := &attemptBody{once: b, in: b.in}
+	if b.again != nil && b.reader.Load() != nil { // not the first
+		in, err := b.again()
+		if err != nil {
+			in = unreadable{err}
+		}
+		a.in = in
+	}
 	b.reader.Store(a)
 	return a
 }
@@ -276,8 +284,8 @@ func (b *onceBody) attempt() io.ReadCloser {
 // free reports whether nothing was read, and sees to it that nothing is until
 // the next attempt.
 func (b *onceBody) free() bool {
-	if b == nil {
-		return true
+	if b == nil || b.again != nil {
+		return true // what an engine still reads is not what the next one will
 	}
 	if b.taken.Load() {
 		return false
@@ -295,6 +303,7 @@ func (b *onceBody) broken() bool { return b != nil && b.failed.Load() }
 // attemptBody is a body as one attempt sees it.
 type attemptBody struct {
 	once  *onceBody
+	in    io.ReadCloser
 	begun atomic.Bool // by whoever comes first: the engine that reads, or free
 	mine  bool        // it was the engine; only Read looks at it
 }
@@ -308,7 +317,7 @@ func (a *attemptBody) Read(p []byte) (int, error) {
 		a.mine = true
 		a.once.taken.Store(true)
 	}
-	n, err := a.once.in.Read(p)
+	n, err := a.in.Read(p)
 	if err != nil && err != io.EOF {
 		a.once.failed.Store(true)
 	}
@@ -318,3 +327,9 @@ func (a *attemptBody) Read(p []byte) (int, error) {
 // Close does nothing: the next attempt may need the body, and its owner closes
 // it in the end.
 func (a *attemptBody) Close() error { return nil }
+
+// unreadable is a body that cannot be had once more.
+type unreadable struct{ err error }
+
+func (u unreadable) Read([]byte) (int, error) { return 0, u.err }
+func (u unreadable) Close() error             { return nil }

@@ -7,7 +7,9 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
+	"github.com/sallyport/sallyport/proxy/upstream/h1"
 	"github.com/sallyport/sallyport/proxy/upstream/resolve"
 )
 
@@ -23,6 +25,8 @@ type library struct {
 	start func(*session) *http.Transport
 	name  *resolve.Name // nil: nothing changes
 
+	patience time.Duration // until the response's head; 0 is no limit
+
 	current atomic.Pointer[session]
 	mu      sync.Mutex
 	old     []*session // that have connections still
@@ -37,8 +41,8 @@ type session struct {
 	conns map[*watched]struct{}
 }
 
-func newLibrary(name *resolve.Name, start func(*session) *http.Transport) *library {
-	l := &library{name: name, start: start}
+func newLibrary(of *Server, start func(*session) *http.Transport) *library {
+	l := &library{name: of.name, start: start, patience: of.options.ResponseHeaderTimeout}
 	l.renew()
 	return l
 }
@@ -54,7 +58,7 @@ func (l *library) RoundTrip(req *http.Request) (*http.Response, error) {
 	if l.name != nil {
 		l.follow(l.name.Answer())
 	}
-	return l.current.Load().RoundTrip(req)
+	return patiently(l.current.Load(), req, h1.ResponseHeaderTimeout(req.Context(), l.patience))
 }
 
 // follow goes over to a new engine if a connection of this one does not belong
@@ -163,7 +167,7 @@ func (w *watched) Close() error {
 
 // overHTTP2 is net/http's engine for HTTP/2 without TLS.
 func (s *Server) overHTTP2() engine {
-	return newLibrary(s.name, func(to *session) *http.Transport {
+	return newLibrary(s, func(to *session) *http.Transport {
 		var protocols http.Protocols
 		protocols.SetUnencryptedHTTP2(true)
 		t := s.library(&protocols)
@@ -186,7 +190,6 @@ func (s *Server) library(protocols *http.Protocols) *http.Transport {
 	return &http.Transport{
 		Proxy:                  nil,
 		DisableCompression:     true,
-		ResponseHeaderTimeout:  s.options.ResponseHeaderTimeout,
 		ExpectContinueTimeout:  expectTimeout,
 		IdleConnTimeout:        s.options.IdleTimeout,
 		MaxIdleConnsPerHost:    s.options.IdleConnections,

@@ -170,8 +170,9 @@ func jitter(d time.Duration) time.Duration {
 
 // RoundTrip sends req to one of the servers, or to several in turn, and returns
 // the response of the last. It is a [http.RoundTripper] like [Server.RoundTrip],
-// with this addition: req.RemoteAddr is the address of the client, with or
-// without a port, for balancing by it.
+// with these additions: req.RemoteAddr is the address of the client, with or
+// without a port, for balancing by it; with a GetBody, a request whose body was
+// read already can be sent again.
 //
 // An error is that of the last server tried, or an [*Unavailable], or the
 // context's. The response's body must be closed: the server is busy until then.
@@ -185,7 +186,7 @@ func (p *Pool) RoundTrip(req *http.Request) (*http.Response, error) {
 func (p *Pool) Send(req *http.Request) (*http.Response, Outcome, error) {
 	x := exchange{pool: p, req: req}
 	if req.Body != nil {
-		x.body = &onceBody{in: req.Body}
+		x.body = &onceBody{in: req.Body, again: req.GetBody}
 		x.original = req
 		x.req = clone(req, x.body.attempt())
 	}

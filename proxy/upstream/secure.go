@@ -46,7 +46,7 @@ var errOtherProtocol = errors.New("the server has chosen another protocol than b
 func (s *Server) overTLS() engine {
 	x := &secure{server: s, asking: make(chan struct{}, 1)}
 	x.http1 = s.overHTTP1(func(ctx context.Context) (net.Conn, error) { return x.dial(ctx, overH1) })
-	x.http2 = newLibrary(s.name, func(to *session) *http.Transport {
+	x.http2 = newLibrary(s, func(to *session) *http.Transport {
 		var protocols http.Protocols
 		protocols.SetHTTP2(true)
 		t := s.library(&protocols)

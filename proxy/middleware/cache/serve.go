@@ -166,6 +166,12 @@ func (v *visit) reply(e *entry, status string) {
 	delete(h, "Connection")
 	h["Age"] = []string{strconv.Itoa(int(e.age(time.Now()) / time.Second))}
 	tell(h, status)
+	if e.Status == http.StatusOK && v.sinceThen(e) {
+		delete(h, "Content-Length")
+		delete(h, "Content-Type")
+		v.w.WriteHeader(http.StatusNotModified)
+		return
+	}
 	if e.Status == http.StatusOK {
 		modified, _ := http.ParseTime(e.Header.Get("Last-Modified"))
 		if _, ok := h["Content-Type"]; !ok {
@@ -186,6 +192,13 @@ func (v *visit) reply(e *entry, status string) {
 	if v.r.Method != http.MethodHead {
 		_, _ = v.w.Write(e.body) // a client that left is no failure of ours
 	}
+}
+
+// sinceThen reports whether a client that asks by date has an entry that has
+// none: the date at which it was made decides (RFC 9111 section 4.3.2).
+func (v *visit) sinceThen(e *entry) bool {
+	since, err := http.ParseTime(v.r.Header.Get("If-Modified-Since"))
+	return err == nil && v.r.Header["If-None-Match"] == nil && e.Header["Last-Modified"] == nil && !dateOf(e.Header, e.Answered).After(since)
 }
 
 // fetch asks the server, about old if there is one to ask about, and keeps the

@@ -45,6 +45,8 @@ type exchange struct {
 	sender *sender // nil: none was needed, or not yet
 	close  bool    // we said Connection: close
 
+	patience time.Duration // with the server, until the response's head
+
 	waiting  bool  // the body waits for 100 Continue
 	lost     bool  // the server seems to have closed the kept connection
 	answered bool  // a byte of a response was seen
@@ -71,6 +73,7 @@ type exchange struct {
 func (x *exchange) attempt(c *conn) error {
 	ctx := x.req.Context()
 	x.c, x.close = c, x.out.close
+	x.patience = ResponseHeaderTimeout(ctx, x.t.options.ResponseHeaderTimeout)
 	c.open(x.t.scratches.Get().(*scratch))
 	x.trace = httptrace.ContextClientTrace(ctx)
 	if x.trace != nil && x.trace.GotConn != nil {
@@ -102,7 +105,7 @@ func (x *exchange) send() error {
 	case x.writeErr != nil:
 		x.limit(lastWords)
 	case x.out.body == nil:
-		x.limit(x.t.options.ResponseHeaderTimeout)
+		x.limit(x.patience)
 	case x.out.expect && x.t.options.ExpectContinueTimeout > 0:
 		x.waiting = true
 		x.limit(x.t.options.ExpectContinueTimeout)
@@ -301,7 +304,7 @@ func (x *exchange) explain(err error) error {
 	case x.writeErr != nil:
 		return x.writeErr
 	case isDeadline(err):
-		return &TimeoutError{forHead, x.t.options.ResponseHeaderTimeout}
+		return &TimeoutError{forHead, x.patience}
 	case err == io.EOF && !x.answered:
 		return ErrServerClosed
 	case err == io.EOF:

@@ -40,7 +40,7 @@ func (s *sender) run() {
 		if s.x.t.options.BodyIdleTimeout > 0 {
 			s.c.setWriteDeadline(time.Time{})
 		}
-		s.x.limit(s.x.t.options.ResponseHeaderTimeout)
+		s.x.limit(s.x.patience)
 	case !s.broken:
 		s.x.limit(lastWords)
 	}

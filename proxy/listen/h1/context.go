@@ -1,0 +1,101 @@
+package h1
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// requestContext is the context of one request: it is done when the client has
+// gone or the handler has returned. It is a part of the exchange, and makes
+// its channel only for those who ask for it.
+//
+// Its AfterFunc method is what [context.AfterFunc] and derived contexts look
+// for, so that they need no goroutine to wait for it.
+type requestContext struct {
+	conn *conn
+
+	mu    sync.Mutex
+	done  chan struct{}
+	err   error
+	funcs map[*func()]struct{}
+}
+
+// Deadline reports that there is none.
+func (*requestContext) Deadline() (time.Time, bool) { return time.Time{}, false }
+
+// Done implements [context.Context].
+func (x *requestContext) Done() <-chan struct{} {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.done == nil {
+		x.done = make(chan struct{})
+		if x.err != nil {
+			close(x.done)
+		}
+	}
+	return x.done
+}
+
+// Err implements [context.Context].
+func (x *requestContext) Err() error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.err
+}
+
+// Value knows [http.LocalAddrContextKey].
+func (x *requestContext) Value(key any) any {
+	if key == http.LocalAddrContextKey {
+		return net.Addr(x.conn.nc.LocalAddr())
+	}
+	return nil
+}
+
+// AfterFunc arranges for f to be called when the context is done, or calls it
+// now if it is. f must not wait for anything. The returned function takes that
+// back, and reports whether it was in time.
+func (x *requestContext) AfterFunc(f func()) func() bool {
+	x.mu.Lock()
+	if x.err != nil {
+		x.mu.Unlock()
+		f()
+		return func() bool { return false }
+	}
+	defer x.mu.Unlock()
+	if x.funcs == nil {
+		x.funcs = make(map[*func()]struct{}, 1)
+	}
+	key := &f
+	x.funcs[key] = struct{}{}
+	return func() bool {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		_, waiting := x.funcs[key]
+		delete(x.funcs, key)
+		return waiting
+	}
+}
+
+// cancel ends the context.
+func (x *requestContext) cancel(err error) {
+	x.mu.Lock()
+	if x.err != nil {
+		x.mu.Unlock()
+		return
+	}
+	x.err = err
+	funcs := x.funcs
+	x.funcs = nil
+	if x.done != nil {
+		close(x.done)
+	}
+	x.mu.Unlock()
+	for f := range funcs {
+		(*f)()
+	}
+}
+
+var _ context.Context = (*requestContext)(nil)
