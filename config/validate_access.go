@@ -148,9 +148,6 @@ func (v *validator) jwt(j *JWT, path string) {
 	if len(j.Audience) == 0 {
 		v.warn(path, v.name(path)+" has no audience: a token that was made for another application passes too", "add audience: what the tokens have as aud")
 	}
-	if j.Leeway < 0 {
-		v.fail(path+".leeway", v.name(path)+".leeway is negative", "write 0s for none")
-	}
 	if !isToken(j.Header) {
 		v.bad(path+".header", j.Header, &fault{"is not the name of a field", "letters, digits and -"})
 	}
@@ -171,8 +168,8 @@ func (v *validator) clientAuth(site Site) {
 		v.missing(path, "ca", v.name(path)+" does not say whose certificates are good", "add ca: FILE, the certificate of the authority that signs your clients'")
 	}
 	v.namedFields(path+".headers", c.Headers, certificateWords[:])
-	for i := range site.Places() {
-		if place := site.Places()[i]; place.HTTP == "serve" && c.Mode == "require" {
+	for _, place := range site.Places() {
+		if place.HTTP == "serve" && c.Mode == "require" {
 			v.warn(place.Path+".http", fmt.Sprintf("%s.http serves without TLS, where there is no certificate: every request gets 403", v.name(place.Path)), "write redirect or refuse")
 		}
 	}

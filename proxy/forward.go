@@ -115,9 +115,9 @@ func outgoing(x *exchange.Exchange, r *http.Request, early *informer) (*http.Req
 	if r.ContentLength < 0 || len(r.Trailer) > 0 {
 		out.ContentLength = -1
 		delete(out.Header, "Content-Length")
-		out.Trailer = allowedTrailers(r.Trailer) // those announced; the values follow the body
+		out.Trailer = allowedTrailers(r.Trailer, x.Reserved) // those announced; the values follow the body
 	}
-	body := &requestBody{in: r, end: cmp.Or(x.Original, r), out: out}
+	body := &requestBody{in: r, reserved: x.Reserved, end: cmp.Or(x.Original, r), out: out}
 	out.Body = body
 	return out, body
 }

@@ -39,9 +39,10 @@ func requestHeader(x *exchange.Exchange, r *http.Request) http.Header {
 	if r.ContentLength == 0 {
 		delete(out, "Expect") // nothing to continue with
 	}
-	ours := [...]string{clientText(x, r), x.Scheme(), r.Host}
+	client := clientText(x, r)
+	ours := [...]string{client, x.Scheme(), r.Host, forwardedFor(x, client)}
 	values := ours[:]
-	out["X-Forwarded-For"] = values[0:1:1]
+	out["X-Forwarded-For"] = values[3:4:4]
 	out["X-Real-Ip"] = values[0:1:1]
 	out["X-Forwarded-Proto"] = values[1:2:2]
 	out["X-Forwarded-Host"] = values[2:3:3]
@@ -128,9 +129,9 @@ func setTrailers(h, trailer http.Header) {
 }
 
 // allowedTrailers returns a copy of what may pass of a request's trailers.
-func allowedTrailers(trailer http.Header) http.Header {
+func allowedTrailers(trailer http.Header, reserved []string) http.Header {
 	out := make(http.Header, len(trailer))
 	maps.Copy(out, trailer)
-	maps.DeleteFunc(out, func(name string, _ []string) bool { return !trailerAllowed(name) })
+	maps.DeleteFunc(out, func(name string, _ []string) bool { return !trailerAllowed(name) || slices.Contains(reserved, name) })
 	return out
 }

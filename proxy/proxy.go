@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 
 	"go.uber.org/zap"
+
+	"github.com/sallyport/sallyport/proxy/middleware/clientip"
 )
 
 // Options is what a Proxy needs besides its configuration.
@@ -33,6 +35,7 @@ type Proxy struct {
 	logger   *zap.Logger
 	current  atomic.Pointer[Generation]
 	failures *failureLog
+	gateway  *clientip.Watch
 	buffers  sync.Pool // of *[copySize]byte
 	copiers  sync.Pool // of *copier
 
@@ -49,6 +52,7 @@ func New(o Options) *Proxy {
 		options:  o,
 		logger:   o.Logger,
 		failures: newFailureLog(),
+		gateway:  clientip.NewWatch(clientip.Gateway()),
 		retired:  make(map[*pool]struct{}),
 		buffers:  sync.Pool{New: func() any { return new([copySize]byte) }},
 		copiers:  sync.Pool{New: func() any { return new(copier) }},
@@ -84,8 +88,9 @@ func (p *Proxy) serve(w *recorder, r *http.Request, to *route) {
 // is committed.
 func (p *Proxy) enter(w *recorder, r *http.Request) (*site, error) {
 	g := p.current.Load()
+	var doubt error
 	if g != nil {
-		clientOf(g, &w.Exchange, r)
+		doubt = p.clientOf(g, &w.Exchange, r)
 	}
 	if err := w.admit(r, p.logger); err != nil {
 		return nil, err
@@ -93,6 +98,10 @@ func (p *Proxy) enter(w *recorder, r *http.Request) (*site, error) {
 	if g == nil {
 		return nil, errStarting
 	}
+	if doubt != nil {
+		return nil, doubt
+	}
+	dropClaims(g, &w.Exchange, r)
 	if err := g.bounds.check(r); err != nil {
 		return nil, err
 	}
