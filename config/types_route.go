@@ -118,6 +118,11 @@ type Handling struct {
 
 	// Put a prefix before the path, after everything else.
 	AddPrefix string `yaml:"add_prefix"`
+
+	// Keep answers and give them to others who ask the same, by the rules of
+	// RFC 9111: the application decides with Cache-Control what may be kept,
+	// and for how long.
+	Cache *Cache `yaml:"cache"`
 }
 
 // RewriteRegexp replaces the whole path where a regular expression matches.
