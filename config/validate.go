@@ -29,6 +29,7 @@ func validate(cfg *Config, doubtful map[string]bool) Problems {
 	v.clients()
 	v.cloudflare()
 	v.upstreams()
+	v.rateLimits()
 	v.sites()
 	v.acme()
 	v.limits()
