@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -519,7 +520,9 @@ func TestTimesOfAConnection(t *testing.T) {
 					HeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute,
 				})
 				began := time.Now()
-				go func() {
+				var sayer sync.WaitGroup
+				defer sayer.Wait()
+				sayer.Go(func() {
 					for i, piece := range c.say {
 						if i > 0 {
 							time.Sleep(c.pause)
@@ -528,7 +531,7 @@ func TestTimesOfAConnection(t *testing.T) {
 							return
 						}
 					}
-				}()
+				})
 				heard := make(chan string, 1)
 				var lasted time.Duration
 				go func() {
