@@ -109,6 +109,9 @@ func (d *decoder) value(n ast.Node, v reflect.Value, s slot) {
 		d.fillField(v, s.field)
 		return
 	}
+	if d.handlingForm(n, &v, &s) {
+		return
+	}
 	switch v.Type() {
 	case secretType:
 		d.secret(n, v, s)
@@ -159,7 +162,9 @@ func (d *decoder) value(n ast.Node, v reflect.Value, s slot) {
 		v.Set(reflect.New(v.Type().Elem()))
 		d.value(n, v.Elem(), s)
 	case reflect.Struct:
-		d.structure(n, v, s)
+		if !d.toggled(n, v, s) {
+			d.structure(n, v, s)
+		}
 	case reflect.Slice:
 		d.list(n, v, s)
 	default:

@@ -256,6 +256,8 @@ func pathFault(text string) *fault {
 
 // handling checks how requests are treated.
 func (v *validator) handling(h *Handling, path string) {
+	v.headers(h, path)
+	v.shaping(h, path)
 	if h.Rewrite != "" && h.RewriteRegexp != nil {
 		v.fail(path+".rewrite_regexp", v.name(path)+" has both rewrite and rewrite_regexp", "keep one")
 	}
@@ -266,6 +268,7 @@ func (v *validator) handling(h *Handling, path string) {
 			v.bad(path+"."+key.name, key.text, &fault{"has a *, which has no meaning here", "rewrite_regexp can do more"})
 		}
 	}
+	v.cache(h.Cache, path+".cache")
 	if r := h.RewriteRegexp; r != nil {
 		at := path + ".rewrite_regexp"
 		v.regexp(at+".match", r.Match)

@@ -24,9 +24,12 @@ type Found struct {
 // Close closes the file.
 func (f *Found) Close() { _ = f.file.Close() }
 
-// Regular reports whether it is a file rather than a folder, and not one that
-// clients have to ask for by another address first.
-func (f *Found) Regular() bool { return !f.folder && !f.bare }
+// Bare reports whether it is a folder, or a folder's index, that was asked for
+// without the slash at the end.
+func (f *Found) Bare() bool { return f.bare }
+
+// Listing reports whether it is a folder to be listed.
+func (f *Found) Listing() bool { return f.folder }
 
 // try is one way to read a request's path.
 type try struct {

@@ -144,7 +144,7 @@ func (f *Files) Serve(w http.ResponseWriter, r *http.Request, found *Found) {
 		exchange.Refuse(w, r, errMethod)
 	case r.ProtoMajor > 1 && len(r.Header["Upgrade"]) > 0:
 		exchange.Refuse(w, r, errUpgrade) // a 2xx would open a tunnel (RFC 8441 section 4)
-	case found.bare && toSlash(w, r):
+	case found.bare && f.ToSlash(w, r):
 	case found.folder:
 		f.list(w, r, found)
 	default:
@@ -152,14 +152,14 @@ func (f *Files) Serve(w http.ResponseWriter, r *http.Request, found *Found) {
 	}
 }
 
-// toSlash sends a client that asked for a folder without the slash to the
+// ToSlash sends a client that asked for a folder without the slash to the
 // address with it, so that relative links on its pages work. It reports false
 // when that would not help, because the path was rewritten: the client's own is
 // another.
 //
 // The reference is relative and of one segment, so it cannot name another
 // host, whatever the path begins with.
-func toSlash(w http.ResponseWriter, r *http.Request) bool {
+func (f *Files) ToSlash(w http.ResponseWriter, r *http.Request) bool {
 	asked, query, has := strings.Cut(exchange.Of(r).Target, "?")
 	last := asked[strings.LastIndexByte(asked, '/')+1:]
 	if last == "" || last != path.Base(r.URL.EscapedPath()) {

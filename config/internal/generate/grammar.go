@@ -16,6 +16,7 @@ import (
 type grammar struct {
 	structs map[string]*mapping
 	docs    map[string]string // of the types that are no structs
+	lists   map[string]string // of the types that are lists, what of
 }
 
 // mapping is one struct type: a YAML mapping.
@@ -23,6 +24,7 @@ type mapping struct {
 	doc    string
 	keys   []key
 	embeds []string // the structs that lend their keys
+	toggle bool     // has a field Off: true and false may stand for it
 }
 
 // key is one key of a mapping.
@@ -42,7 +44,7 @@ const root = "Config"
 
 // parseGrammar reads the sources of the types.
 func parseGrammar(sources ...[]byte) (*grammar, error) {
-	g := &grammar{structs: make(map[string]*mapping), docs: make(map[string]string)}
+	g := &grammar{structs: make(map[string]*mapping), docs: make(map[string]string), lists: make(map[string]string)}
 	for _, source := range sources {
 		if err := g.parse(source); err != nil {
 			return nil, err
@@ -71,13 +73,16 @@ func (g *grammar) parse(source []byte) error {
 			body, ok := spec.Type.(*ast.StructType)
 			if !ok {
 				g.docs[spec.Name.Name] = doc
+				if list, ok := spec.Type.(*ast.ArrayType); ok {
+					g.lists[spec.Name.Name] = types.ExprString(list.Elt)
+				}
 				continue
 			}
 			keys, err := keysOf(body)
 			if err != nil {
 				return fmt.Errorf("type %s: %w", spec.Name.Name, err)
 			}
-			g.structs[spec.Name.Name] = &mapping{doc: doc, keys: keys, embeds: embedsOf(body)}
+			g.structs[spec.Name.Name] = &mapping{doc: doc, keys: keys, embeds: embedsOf(body), toggle: hasOff(body)}
 		}
 	}
 	return nil
@@ -92,6 +97,13 @@ func embedsOf(body *ast.StructType) []string {
 		}
 	}
 	return names
+}
+
+// hasOff reports whether a struct has a field Off.
+func hasOff(body *ast.StructType) bool {
+	return slices.ContainsFunc(body.Fields.List, func(f *ast.Field) bool {
+		return len(f.Names) == 1 && f.Names[0].Name == "Off"
+	})
 }
 
 // all returns the keys of a mapping, those of what it embeds included.
@@ -142,5 +154,11 @@ func text(doc *ast.CommentGroup) string {
 func (g *grammar) item(k key) (m *mapping, name string, list bool) {
 	name, list = strings.CutPrefix(k.goType, "[]")
 	name = strings.TrimPrefix(name, "*")
-	return g.structs[name], name, list
+	if of, ok := g.lists[name]; ok {
+		name, list = of, true
+	}
+	if m = g.structs[name]; m != nil && len(m.keys)+len(m.embeds) == 0 {
+		m = nil // a form of its own, like Pairs
+	}
+	return m, name, list
 }

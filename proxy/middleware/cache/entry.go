@@ -146,10 +146,8 @@ func (c *Cache) freshened(e *entry, r *http.Request, authenticated bool, asked t
 	delete(merged, "Age") // what is left of it is in AgeThen, and a 304 has its own
 	for name, values := range h {
 		switch name {
-		case "Content-Length", "Content-Encoding", "Content-Type", "Content-Range", "Etag", "Set-Cookie", "Trailer":
-			if name != "Etag" || len(values) == 0 || values[0] == "" {
-				continue // describes the 304 itself, or what we have
-			}
+		case "Content-Length", "Content-Encoding", "Content-Range", "Content-Md5", "Etag", "Set-Cookie", "Trailer":
+			continue // describes the body that we have, or belongs to one client
 		}
 		merged[name] = values
 	}

@@ -111,6 +111,14 @@ func TestTheRulesOfRFC9111(t *testing.T) {
 			{origin: "Last-Modified: Fri, 31 Dec 1999 00:00:00 GMT\n" + fresh, calls: 1},
 			{ask: "If-Modified-Since: Fri, 31 Dec 1999 00:00:00 GMT", calls: 1, status: 304}, {ask: "If-Modified-Since: Thu, 30 Dec 1999 00:00:00 GMT", calls: 1, want: "body 1"},
 		}},
+		{"section 4.3.2: If-Modified-Since without Last-Modified goes by Date", nil, []step{
+			{origin: "Date: Fri, 31 Dec 1999 23:59:59 GMT\n" + fresh, calls: 1},
+			{ask: "If-Modified-Since: Fri, 31 Dec 1999 23:59:59 GMT", calls: 1, status: 304}, {ask: "If-Modified-Since: Fri, 31 Dec 1999 23:59:58 GMT", calls: 1, want: "body 1"},
+		}},
+		{"section 3.2: what a 304 must not change", nil, []step{
+			{origin: "Etag: \"a\"\n" + fresh, calls: 1}, {after: time.Minute, origin: ":status 304\nEtag: \"b\"\nContent-Length: 0\n" + fresh, calls: 2, want: "body 1", field: `Etag: "a"`},
+		}},
+		{"section 5.1: an Age that is no number is ignored", nil, []step{{origin: "Age: abc\n" + fresh, calls: 1}, {after: 59 * time.Second, calls: 1}}},
 		{"a condition of the client does not keep the whole from being stored", nil, []step{{ask: `If-None-Match: "a"`, origin: "Etag: \"a\"\n" + fresh, calls: 1, status: 304}, {calls: 1, want: "body 1"}}},
 		{"RFC 9110 section 14: a part of what is stored", nil, []step{
 			{origin: fresh + "\nContent-Length: 6", body: "abcdef", calls: 1},

@@ -126,7 +126,7 @@ func (c *Cache) revalidate(v *visit, old *entry) {
 		delete(r.Header, name)
 	}
 	behind := &visit{c: c, w: &sink{header: make(http.Header)}, r: r, next: v.next, key: v.key, why: "stale", flight: mine, behind: true}
-	c.background.Go(func() {
+	c.behind(func() {
 		defer func() {
 			_ = recover() // an aborted response; the entry stays as it is
 			c.flights.land(v.flightKey(), mine)
@@ -136,6 +136,19 @@ func (c *Cache) revalidate(v *visit, old *entry) {
 		}()
 		behind.fetch(old)
 	})
+}
+
+// behind runs a revalidation, and nothing once the cache is closed.
+func (c *Cache) behind(run func()) {
+	c.mu.Lock()
+	closed := c.closed
+	if !closed {
+		c.background.Go(run)
+	}
+	c.mu.Unlock()
+	if closed {
+		run() // its context has ended
+	}
 }
 
 // visit is one request on its way through the cache.
@@ -166,6 +179,12 @@ func (v *visit) reply(e *entry, status string) {
 	delete(h, "Connection")
 	h["Age"] = []string{strconv.Itoa(int(e.age(time.Now()) / time.Second))}
 	tell(h, status)
+	if e.Status == http.StatusOK && v.sinceThen(e) {
+		delete(h, "Content-Length")
+		delete(h, "Content-Type")
+		v.w.WriteHeader(http.StatusNotModified)
+		return
+	}
 	if e.Status == http.StatusOK {
 		modified, _ := http.ParseTime(e.Header.Get("Last-Modified"))
 		if _, ok := h["Content-Type"]; !ok {
@@ -186,6 +205,13 @@ func (v *visit) reply(e *entry, status string) {
 	if v.r.Method != http.MethodHead {
 		_, _ = v.w.Write(e.body) // a client that left is no failure of ours
 	}
+}
+
+// sinceThen reports whether a client that asks by date has an entry that has
+// none: the date at which it was made decides (RFC 9111 section 4.3.2).
+func (v *visit) sinceThen(e *entry) bool {
+	since, err := http.ParseTime(v.r.Header.Get("If-Modified-Since"))
+	return err == nil && v.r.Header["If-None-Match"] == nil && e.Header["Last-Modified"] == nil && !dateOf(e.Header, e.Answered).After(since)
 }
 
 // fetch asks the server, about old if there is one to ask about, and keeps the
