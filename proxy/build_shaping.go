@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"net/http"
 	"path/filepath"
 	"slices"
@@ -199,12 +200,15 @@ func (b *routeBuilder) mirror() func(http.Handler) http.Handler {
 // for the body.
 func shadow(r *http.Request) *http.Request {
 	x := exchange.Of(r)
-	out := &http.Request{
-		Method: r.Method, URL: outgoingURL(r), Host: r.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: requestHeader(x, r), RemoteAddr: balancingAddress(x, r),
-	}
+	trip := &passage{Context: context.Background(), r: r} // the mirror's own replaces it
+	trip.setURL()
+	trip.out.Header = make(http.Header, len(r.Header)+6)
+	trip.setHeader(x)
 	for _, name := range []string{"Expect", "Content-Length", "Te"} {
-		delete(out.Header, name)
+		delete(trip.out.Header, name)
 	}
-	return out
+	return &http.Request{
+		Method: r.Method, URL: &trip.url, Host: r.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: trip.out.Header, RemoteAddr: balancingAddress(x, r),
+	}
 }
