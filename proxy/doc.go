@@ -35,11 +35,16 @@
 //
 //   - Dot segments of the path are resolved, and a target in absolute form
 //     becomes one in origin form; see the package target.
-//   - X-Forwarded-For and X-Real-IP are the address of the peer,
-//     X-Forwarded-Proto the scheme, X-Forwarded-Host the Host, X-Request-Id a
-//     new random id. Nothing of the kind is taken from outside: Forwarded and
-//     all of X-Forwarded-* are removed first (X-Forwarded-Port is not set:
-//     X-Forwarded-Host has the port if there is one).
+//   - X-Real-IP is the client's address, X-Forwarded-For that and after it the
+//     trusted proxies by which the request came, the peer last;
+//     X-Forwarded-Proto is the client's scheme, X-Forwarded-Host the Host,
+//     X-Request-Id a new random id. Nothing of the kind is passed on as it came:
+//     Forwarded, X-Forwarded-*, CF-Connecting-IP, True-Client-IP, X-Client-IP
+//     and X-Cluster-Client-IP are removed first (X-Forwarded-Port is not set:
+//     X-Forwarded-Host has the port if there is one). CF-Connecting-IP is set
+//     again for requests that Cloudflare passed on, if it is trusted.
+//   - Fields that tell who a client is on some site (copy_headers of
+//     forward_auth, headers of jwt and client_auth) are removed on all sites.
 //   - Fields whose name contains "_" are dropped, as nginx does: many
 //     applications cannot tell X_Forwarded_For from X-Forwarded-For.
 //   - Connection and the fields that it names, Keep-Alive, Proxy-Connection,
