@@ -29,40 +29,40 @@ type stage struct {
 func stages() []stage {
 	return []stage{
 		// Of every answer of the route, refusals and pages included.
-		{"response_headers", nil},
-		{"security_headers", nil},
-		{"cors", nil},
-		{"cookies", nil},
+		{"response_headers", (*routeBuilder).responseHeaders},
+		{"security_headers", (*routeBuilder).securityHeaders},
+		{"cors", (*routeBuilder).cors},
+		{"cookies", (*routeBuilder).cookies},
 
 		// Pages.
 		{"errors", nil},
 		{"maintenance", nil},
 
 		// How much.
-		{"max_connections", nil},
-		{"rate_limit", nil},
+		{"max_connections", (*routeBuilder).maxConnections},
+		{"rate_limit", (*routeBuilder).rateLimit},
 
 		// Who.
-		{"allow, deny", nil},
-		{"client_auth", nil},
-		{"basic_auth", nil},
-		{"jwt", nil},
-		{"forward_auth", nil},
+		{"allow, deny", (*routeBuilder).access},
+		{"client_auth", (*routeBuilder).clientCertificate},
+		{"basic_auth", (*routeBuilder).basicAuth},
+		{"jwt", (*routeBuilder).token},
+		{"forward_auth", (*routeBuilder).forwardAuth},
 
 		// What.
-		{"max_body", nil},
-		{"request_timeout, response_timeout", nil},
+		{"rate_limit by user", (*routeBuilder).userRateLimit},
+		{"max_body", (*routeBuilder).maxBody},
+		{"request_timeout", (*routeBuilder).requestTimeout},
 		{"rewrite", (*routeBuilder).rewriting},
-		{"request_headers", nil},
-		{"host", nil},
+		{"request_headers", (*routeBuilder).requestHeaders},
 
 		// The answer's content.
-		{"compress", nil},
+		{"compress", (*routeBuilder).compress},
 		{"cache", (*routeBuilder).cache},
 
 		// On the way to the action.
-		{"mirror", nil},
-		{"buffer_request", nil},
+		{"mirror", (*routeBuilder).mirror},
+		{"buffer_request", (*routeBuilder).bufferRequest},
 	}
 }
 
@@ -72,7 +72,8 @@ type routeBuilder struct {
 	next     *Generation
 	cfg      *config.Config
 	site     *config.Site
-	place    config.Place // with the handling that holds for it
+	clients  *clientPolicy // what the site asks of its clients, nil for nothing
+	place    config.Place  // with the handling that holds for it
 	problems config.Problems
 }
 
@@ -116,9 +117,10 @@ func (p *Proxy) routes(next *Generation, cfg *config.Config, entry *config.Site)
 		s.parameters = target.Keep
 	}
 	var problems config.Problems
+	s.clients, problems = p.clientsOf(next, cfg, entry)
 	taken := make(map[string]bool)
 	for i, place := range entry.Places() {
-		b := &routeBuilder{proxy: p, next: next, cfg: cfg, site: entry, place: place}
+		b := &routeBuilder{proxy: p, next: next, cfg: cfg, site: entry, clients: s.clients, place: place}
 		one := b.build()
 		problems = append(problems, b.problems...)
 		if len(entry.Routes) > 0 {
@@ -194,7 +196,8 @@ func (b *routeBuilder) forward() http.Handler {
 		b.problems = append(b.problems, poolProblem(b.cfg, b.place.Path, to, err))
 		return nil
 	}
-	return &forward{proxy: b.proxy, to: pool, tunnels: &pool.tunnels, silence: b.cfg.Limits.UpgradedIdleTimeout, at: at}
+	return &forward{proxy: b.proxy, to: pool, tunnels: &pool.tunnels, silence: b.cfg.Limits.UpgradedIdleTimeout, at: at,
+		host: b.place.Host, patience: b.place.ResponseTimeout}
 }
 
 func (b *routeBuilder) redirect() http.Handler {

@@ -19,6 +19,9 @@ type forward struct {
 	tunnels *tunnels          // where upgraded connections are kept
 	silence time.Duration     // that an upgraded connection may keep; 0 is no limit
 	at      origin
+
+	host     string         // to send: "" or client for the client's, upstream for the server's own
+	patience *time.Duration // until the response begins; nil: as of the server
 }
 
 // ServeHTTP forwards one request.
@@ -33,6 +36,7 @@ func (f *forward) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_ = http.NewResponseController(w).EnableFullDuplex()
 		defer body.release(w)
 	}
+	f.adapt(out)
 	protocol := upgradeAsked(r)
 	if protocol != "" {
 		out.Header["Connection"] = []string{"Upgrade"}
@@ -57,6 +61,20 @@ func (f *forward) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.respond(w, r, res, body)
 	if res.ProtoMajor == 1 && x.Attempts == 1 {
 		trip.recycle(&f.proxy.headers)
+	}
+}
+
+// adapt makes of a request what the route asks for beyond its fields.
+func (f *forward) adapt(out *http.Request) {
+	switch f.host {
+	case "", "client":
+	case "upstream":
+		out.Host = "" // engines send the URL's, which is the server's
+	default:
+		out.Host = f.host
+	}
+	if f.patience != nil {
+		*out = *out.WithContext(upstream.WithResponseTimeout(out.Context(), *f.patience))
 	}
 }
 
