@@ -178,6 +178,8 @@ func (g *grammar) typeWords(k key) string {
 		return "mapping of names to texts"
 	case "*Redirect":
 		return "text, or a mapping"
+	case "*Files", "*Maintenance":
+		return "path, or a mapping"
 	case "*Respond":
 		return "status, text, or a mapping"
 	case "TLS":
