@@ -165,7 +165,9 @@ func (d *decoder) value(n ast.Node, v reflect.Value, s slot) {
 		v.Set(reflect.New(v.Type().Elem()))
 		d.value(n, v.Elem(), s)
 	case reflect.Struct:
-		d.structure(n, v, s)
+		if !d.toggled(n, v, s) {
+			d.structure(n, v, s)
+		}
 	case reflect.Slice:
 		d.list(n, v, s)
 	default:

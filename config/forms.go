@@ -63,6 +63,20 @@ func (d *decoder) short(n ast.Node, v reflect.Value, s slot, key string) (reflec
 	return v.FieldByIndex(fields[i].index), s
 }
 
+// toggled decodes true or false in the place of a mapping whose type has a
+// field Off: true is the mapping with its defaults; false is a mapping that is
+// off, and takes a route out of what its site says.
+func (d *decoder) toggled(n ast.Node, v reflect.Value, s slot) bool {
+	truth, ok := n.(*ast.BoolNode)
+	if _, switchable := v.Type().FieldByName("Off"); !ok || !switchable {
+		return false
+	}
+	d.src.mark(s.path, s.at)
+	d.fill(v)
+	v.FieldByName("Off").SetBool(!truth.Value)
+	return true
+}
+
 // texts decodes a list of texts, or one alone.
 func (d *decoder) texts(n ast.Node, v reflect.Value, s slot) {
 	if _, ok := scalarText(n); !ok {

@@ -114,6 +114,11 @@ type Handling struct {
 	// Close the site while a file exists: the name of that file, or
 	// `{file, …}`.
 	Maintenance *Maintenance `yaml:"maintenance"`
+
+	// Keep answers and give them to others who ask the same, by the rules of
+	// RFC 9111: the application decides with Cache-Control what may be kept,
+	// and for how long.
+	Cache *Cache `yaml:"cache"`
 }
 
 // RewriteRegexp replaces the whole path where a regular expression matches.

@@ -16,13 +16,15 @@ type validator struct {
 	src      *source
 	doubtful map[string]bool
 	problems Problems
+
+	cacheFolders map[string]string // folder -> path
 }
 
 // validate completes and checks a decoded configuration. doubtful has the paths
 // with which something was wrong already: that a value is missing there proves
 // nothing.
 func validate(cfg *Config, doubtful map[string]bool) Problems {
-	v := &validator{cfg: cfg, src: cfg.source, doubtful: doubtful}
+	v := &validator{cfg: cfg, src: cfg.source, doubtful: doubtful, cacheFolders: make(map[string]string)}
 	v.listen()
 	v.cloudflare()
 	v.upstreams()

@@ -278,6 +278,7 @@ func (v *validator) handling(h *Handling, path string) {
 			v.bad(path+"."+key.name, key.text, &fault{"has a *, which has no meaning here", "rewrite_regexp can do more"})
 		}
 	}
+	v.cache(h.Cache, path+".cache")
 	if r := h.RewriteRegexp; r != nil {
 		at := path + ".rewrite_regexp"
 		v.regexp(at+".match", r.Match)

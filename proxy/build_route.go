@@ -58,7 +58,7 @@ func stages() []stage {
 
 		// The answer's content.
 		{"compress", nil},
-		{"cache", nil},
+		{"cache", (*routeBuilder).cache},
 
 		// On the way to the action.
 		{"mirror", nil},
@@ -79,15 +79,21 @@ type routeBuilder struct {
 // fail notes what is wrong with a key. The place is that of the route's own
 // key or, if the route inherits it, of the site's. An error may know a hint.
 func (b *routeBuilder) fail(key string, err error) {
-	path := b.place.Path + "." + key
-	if inherited := b.site.Path() + "." + key; !b.cfg.Has(path) && b.cfg.Has(inherited) {
-		path = inherited
-	}
+	path := b.where(key)
 	hint := ""
 	if knows, ok := err.(interface{ Hint() string }); ok {
 		hint = knows.Hint()
 	}
 	b.problems = append(b.problems, b.cfg.Problem(path, path+" "+err.Error(), hint))
+}
+
+// where is the path of a key that the route has or inherits.
+func (b *routeBuilder) where(key string) string {
+	path := b.place.Path + "." + key
+	if inherited := b.site.Path() + "." + key; !b.cfg.Has(path) && b.cfg.Has(inherited) {
+		return inherited
+	}
+	return path
 }
 
 // template reads a text with placeholders, nil if it is none.

@@ -23,6 +23,7 @@ type mapping struct {
 	doc    string
 	keys   []key
 	embeds []string // the structs that lend their keys
+	toggle bool     // has a field Off: true and false may stand for it
 }
 
 // key is one key of a mapping.
@@ -77,7 +78,7 @@ func (g *grammar) parse(source []byte) error {
 			if err != nil {
 				return fmt.Errorf("type %s: %w", spec.Name.Name, err)
 			}
-			g.structs[spec.Name.Name] = &mapping{doc: doc, keys: keys, embeds: embedsOf(body)}
+			g.structs[spec.Name.Name] = &mapping{doc: doc, keys: keys, embeds: embedsOf(body), toggle: hasOff(body)}
 		}
 	}
 	return nil
@@ -92,6 +93,13 @@ func embedsOf(body *ast.StructType) []string {
 		}
 	}
 	return names
+}
+
+// hasOff reports whether a struct has a field Off.
+func hasOff(body *ast.StructType) bool {
+	return slices.ContainsFunc(body.Fields.List, func(f *ast.Field) bool {
+		return len(f.Names) == 1 && f.Names[0].Name == "Off"
+	})
 }
 
 // all returns the keys of a mapping, those of what it embeds included.

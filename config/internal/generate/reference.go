@@ -185,8 +185,12 @@ func (g *grammar) typeWords(k key) string {
 	case "TLS":
 		return "`acme`, `internal`, or a mapping"
 	}
-	if _, _, list := g.item(k); list {
+	inner, _, list := g.item(k)
+	switch {
+	case list:
 		return "list of mappings"
+	case inner != nil && inner.toggle:
+		return "`true`, `false`, or a mapping"
 	}
 	return "mapping"
 }

@@ -146,6 +146,8 @@ func (g *grammar) value(k key) (object, error) {
 		return nil, fmt.Errorf("the generator does not know the type %s", k.goType)
 	case list:
 		return object{"type": "array", "items": reference(name)}, nil
+	case inner.toggle:
+		return object{"anyOf": []object{{"type": "boolean"}, reference(name)}}, nil
 	}
 	return reference(name), nil
 }

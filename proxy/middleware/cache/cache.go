@@ -66,6 +66,8 @@ type Cache struct {
 	disk    *disk // nil: none
 	flights flights
 
+	mu         sync.Mutex
+	closed     bool
 	background sync.WaitGroup // revalidations behind a client's back
 	ctx        context.Context
 	stop       context.CancelFunc
@@ -111,17 +113,21 @@ func New(o Options) (*Cache, error) {
 }
 
 // Close ends revalidations that nobody waits for and returns when they have
-// ended. What is on disk stays there.
+// ended. What is on disk stays there. Requests that are still under way find
+// what is in memory.
 func (c *Cache) Close() {
 	c.stop()
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
 	c.background.Wait()
 	if c.disk != nil {
 		c.disk.close()
 	}
 }
 
-// Drop forgets what is in memory, to make room. What is on disk stays.
-func (c *Cache) Drop() { c.memory.InvalidateAll() }
+// Relieve forgets what is in memory, to make room. What is on disk stays.
+func (c *Cache) Relieve() { c.memory.InvalidateAll() }
 
 // Purge forgets what is stored for a host and a path with its query, in both
 // schemes, and returns how many resources that were. A path that ends in "*"

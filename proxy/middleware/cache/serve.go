@@ -126,7 +126,7 @@ func (c *Cache) revalidate(v *visit, old *entry) {
 		delete(r.Header, name)
 	}
 	behind := &visit{c: c, w: &sink{header: make(http.Header)}, r: r, next: v.next, key: v.key, why: "stale", flight: mine, behind: true}
-	c.background.Go(func() {
+	c.behind(func() {
 		defer func() {
 			_ = recover() // an aborted response; the entry stays as it is
 			c.flights.land(v.flightKey(), mine)
@@ -136,6 +136,19 @@ func (c *Cache) revalidate(v *visit, old *entry) {
 		}()
 		behind.fetch(old)
 	})
+}
+
+// behind runs a revalidation, and nothing once the cache is closed.
+func (c *Cache) behind(run func()) {
+	c.mu.Lock()
+	closed := c.closed
+	if !closed {
+		c.background.Go(run)
+	}
+	c.mu.Unlock()
+	if closed {
+		run() // its context has ended
+	}
 }
 
 // visit is one request on its way through the cache.
