@@ -14,11 +14,14 @@ import (
 func (v *validator) hidden(site Site) {
 	for i := range site.Routes {
 		path := fmt.Sprintf("%s.routes[%d]", site.Path(), i)
+		if v.doubts(path) {
+			continue
+		}
 		for j := range i {
-			if !covers(&site.Routes[j], &site.Routes[i]) {
+			by := fmt.Sprintf("%s.routes[%d]", site.Path(), j)
+			if !covers(&site.Routes[j], &site.Routes[i]) || v.doubts(by) {
 				continue
 			}
-			by := fmt.Sprintf("%s.routes[%d]", site.Path(), j)
 			v.warn(path, fmt.Sprintf("%s can never match: %s on %s takes every request that it is for", v.name(path), v.name(by), v.place(by)),
 				"the first match wins: put the narrower one first, or remove it")
 			break

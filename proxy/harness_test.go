@@ -100,12 +100,18 @@ func change(cfg *config.Config, adjust func(*config.Upstream)) *config.Config {
 // start serves cfg until the test ends.
 func start(t testing.TB, cfg *config.Config) *world {
 	t.Helper()
+	return startObserved(t, cfg)
+}
+
+// startObserved is start with observers.
+func startObserved(t testing.TB, cfg *config.Config, observers ...proxy.Observer) *world {
+	t.Helper()
 	core, logs := observer.New(zapcore.DebugLevel)
 	w := &world{t: t, logs: logs}
 	certificate, roots := selfSigned(t)
 	w.roots, w.certificate = roots, certificate
 	logger := zap.New(core)
-	w.proxy = proxy.New(proxy.Options{Logger: logger, Roots: roots})
+	w.proxy = proxy.New(proxy.Options{Logger: logger, Roots: roots, Observers: observers})
 	if cfg != nil {
 		w.commit(cfg)
 	} else {

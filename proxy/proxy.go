@@ -5,8 +5,11 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/sallyport/sallyport/proxy/exchange"
 )
 
 // Options is what a Proxy needs besides its configuration.
@@ -22,9 +25,24 @@ type Options struct {
 	// 503. It is asked for each and must be quick; nil is never.
 	Overloaded func() bool
 
+	// Observers are told of each request, in this order; none costs nothing.
+	Observers []Observer
+
 	// HTTPSPort is the port that redirects from plain HTTP lead to: the one
 	// that clients see. 0 means 443.
 	HTTPSPort int
+}
+
+// Observer is told of requests: the access log, the metrics. It is called on
+// the request's own goroutine, and must be quick and not block.
+type Observer interface {
+	// Began is called before anything is known but what the connection tells.
+	Began(r *http.Request, x *exchange.Exchange)
+
+	// Done is called when everything is over, also after a panic: the answer
+	// has been sent, or the client has gone, or an upgraded connection ended.
+	// The exchange may not be kept.
+	Done(r *http.Request, x *exchange.Exchange, took time.Duration)
 }
 
 // Proxy serves requests with the generation that was committed last.
@@ -58,6 +76,9 @@ func New(o Options) *Proxy {
 // ServeHTTP answers a request that came over HTTPS.
 func (p *Proxy) ServeHTTP(rw http.ResponseWriter, original *http.Request) {
 	w, r := p.open(rw, original)
+	if len(p.options.Observers) > 0 {
+		defer p.observe(w, r)()
+	}
 	defer p.rescue(w, r)
 	s, err := p.enter(w, r)
 	if err != nil {
@@ -70,6 +91,20 @@ func (p *Proxy) ServeHTTP(rw http.ResponseWriter, original *http.Request) {
 		return
 	}
 	p.serve(w, r, found)
+}
+
+// observe tells the observers of a request; what it returns tells them of its
+// end. The header of r is that of the client as far as admit lets it through.
+func (p *Proxy) observe(w *recorder, r *http.Request) func() {
+	for _, o := range p.options.Observers {
+		o.Began(r, &w.Exchange)
+	}
+	return func() {
+		took := time.Since(w.Exchange.Started)
+		for _, o := range p.options.Observers {
+			o.Done(r, &w.Exchange, took)
+		}
+	}
 }
 
 // serve hands a request to its route.

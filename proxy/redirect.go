@@ -6,8 +6,9 @@ import (
 )
 
 // RedirectHandler answers requests that came over plain HTTP: it sends clients
-// to the same address over HTTPS, unless their route says otherwise. Only hosts that have a site are redirected,
-// so that nobody can use the proxy to lend a link its name; others get 404.
+// to the same address over HTTPS, unless their route says otherwise. Only hosts
+// that have a site are redirected, so that nobody can use the proxy to lend a
+// link its name; others get 404.
 //
 // GET and HEAD get 301, which every client ever made understands; other
 // methods get 308, which keeps method and body (RFC 9110 section 15.4.9). The
@@ -19,6 +20,9 @@ func (p *Proxy) RedirectHandler() http.Handler {
 	}
 	return http.HandlerFunc(func(rw http.ResponseWriter, original *http.Request) {
 		w, r := p.open(rw, original)
+		if len(p.options.Observers) > 0 {
+			defer p.observe(w, r)()
+		}
 		defer p.rescue(w, r)
 		s, err := p.enter(w, r)
 		if err != nil {

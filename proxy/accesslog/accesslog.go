@@ -108,6 +108,9 @@ func New(o Options) (*Log, error) {
 	return l, nil
 }
 
+// Began does nothing: a line is written at the end.
+func (l *Log) Began(*http.Request, *exchange.Exchange) {}
+
 // Done writes the line of a request that has been answered, or not.
 func (l *Log) Done(r *http.Request, x *exchange.Exchange, took time.Duration) {
 	if x.Status < 500 && (l.excluded(x.Target) || l.options.Sample > 0 && l.options.Sample < 1 && rand.Float64() >= l.options.Sample) {

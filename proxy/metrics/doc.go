@@ -11,6 +11,6 @@
 // asks, by collectors in cmd/sallyport.
 //
 //	m := metrics.New(registry)
-//	m.Began()
-//	defer m.Done(r, exchange.Of(r), took)
+//	m.Began(r, x)
+//	defer func() { m.Done(r, x, time.Since(x.Started)) }()
 package metrics

@@ -87,7 +87,7 @@ var (
 )
 
 // Began counts a request that is under way. Each needs its Done.
-func (m *Metrics) Began() { m.underWay.Add(1) }
+func (m *Metrics) Began(*http.Request, *exchange.Exchange) { m.underWay.Add(1) }
 
 // Done counts a request that has ended after the given time.
 func (m *Metrics) Done(r *http.Request, x *exchange.Exchange, took time.Duration) {

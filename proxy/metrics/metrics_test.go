@@ -28,10 +28,10 @@ func TestWhatIsCounted(t *testing.T) {
 		{"POST", exchange.Exchange{Status: 0, Failure: "client_gone"}},
 		{"GET", exchange.Exchange{Site: "a", Status: 101}},
 	} {
-		m.Began()
+		m.Began(nil, nil)
 		m.Done(httptest.NewRequest(c.method, "/", nil), &c.x, 20*time.Millisecond)
 	}
-	m.Began()
+	m.Began(nil, nil)
 	want := `
 # HELP sallyport_requests_in_flight Requests being answered, upgraded connections among them.
 # TYPE sallyport_requests_in_flight gauge
@@ -76,7 +76,7 @@ func TestAClientCannotMakeSeries(t *testing.T) {
 			for j := range 100 {
 				r := httptest.NewRequest("GET", fmt.Sprintf("/%d/%d", i, j), nil)
 				r.Method, r.Host = fmt.Sprint("M", i, j), fmt.Sprint("h", j)
-				m.Began()
+				m.Began(nil, nil)
 				m.Done(r, &exchange.Exchange{Site: "a", Status: 100 + 7*j}, 0)
 			}
 		})
@@ -93,7 +93,7 @@ func BenchmarkDone(b *testing.B) {
 	x := &exchange.Exchange{Site: "a", Status: 200, Sent: 10, Upstream: "api", Attempts: 1}
 	b.ReportAllocs()
 	for b.Loop() {
-		m.Began()
+		m.Began(nil, nil)
 		m.Done(r, x, time.Millisecond)
 	}
 }

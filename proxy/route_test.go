@@ -1,0 +1,358 @@
+package proxy
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/sallyport/sallyport/config"
+	"github.com/sallyport/sallyport/proxy/exchange"
+	"github.com/sallyport/sallyport/proxy/target"
+)
+
+func TestPatterns(t *testing.T) {
+	for text, want := range map[string]struct{ yes, no string }{
+		"/":             {"/ /a /a/b // *", ""},
+		"/login":        {"/login", "/login/ /log /login/x /Login // *"},
+		"/api/":         {"/api /api/ /api/x /api//x", "/apix /ap / /API/ *"},
+		"/users/*":      {"/users/1 /users/*", "/users /users/ /users/1/ /users/1/x *"},
+		"/users/*/":     {"/users/1 /users/1/ /users/1/x/y", "/users /users/ /users// /usersx/1"},
+		"/u/*/photo/*/": {"/u/1/photo/2 /u/1/photo/2/x", "/u/1/photo /u/1/2/photo/3"},
+		"/*/x":          {"/a/x /b/x", "//x /a/b/x /x"},
+		"/a%2Fb/":       {"/a%2Fb/c /a%2Fb", "/a/b"},
+	} {
+		p := newPattern(text)
+		for path := range strings.FieldsSeq(want.yes) {
+			if !p.match(path) {
+				t.Errorf("%s does not match %s", text, path)
+			}
+		}
+		for path := range strings.FieldsSeq(want.no) {
+			if p.match(path) {
+				t.Errorf("%s matches %s", text, path)
+			}
+		}
+	}
+}
+
+// built returns the site that a configuration of one site makes, and whatever
+// is wrong with it.
+func built(t testing.TB, text string) (*site, error) {
+	t.Helper()
+	cfg, problems := config.Parse("sallyport.yaml", []byte(text))
+	if err := problems.Err(); err != nil {
+		t.Fatal(err)
+	}
+	p := New(Options{})
+	s, more := p.routes(&Generation{pools: map[string]*pool{}, kept: kept{}}, cfg, &cfg.Sites[0])
+	return s, more.Err()
+}
+
+// asked makes a request as it is when a route is looked for.
+func asked(t testing.TB, s *site, method, uri string) (*exchange.Exchange, *http.Request, error) {
+	t.Helper()
+	r := httptest.NewRequest(method, "/", nil)
+	r.RequestURI = uri
+	x := exchange.New(r)
+	var err error
+	if r.URL, err = url.ParseRequestURI(uri); err != nil { // as servers do
+		return x, r, target.ErrEscape
+	}
+	return x, r, settle(r, s.merge)
+}
+
+// taken returns the number of the route that a request gets, or what refuses it.
+func taken(t testing.TB, s *site, method, uri string, adjust func(*exchange.Exchange, *http.Request)) string {
+	t.Helper()
+	x, r, err := asked(t, s, method, uri)
+	if err != nil {
+		return err.(*exchange.Refusal).Label
+	}
+	if adjust != nil {
+		adjust(x, r)
+	}
+	found, err := s.find(x, r)
+	if err != nil {
+		return err.(*exchange.Refusal).Label
+	}
+	for i, each := range s.routes {
+		if each == found {
+			return fmt.Sprint(i)
+		}
+	}
+	return "?"
+}
+
+func TestEachConditionDecides(t *testing.T) {
+	s, err := built(t, `
+sites:
+  a.localhost:
+    routes:
+      - {path: [/one, /two/], respond: 200}
+      - {path: /m, methods: [GET, PURGE], respond: 200}
+      - {path: /h, headers: {x-kind: a, Accept: "~json", Cookie: "*"}, respond: 200}
+      - {path: /host, headers: {Host: "~^a"}, respond: 200}
+      - {path: /q, query: {v: "2", "a b": "*", r: "~^x+$"}, respond: 200}
+      - {path: /c, client_ip: [10.0.0.0/8, "2001:db8::/32", 192.0.2.1], respond: 200}
+      - {path: /n, not: {methods: POST, client_ip: 10.0.0.0/8}, respond: 200}
+      - {path_regexp: "^/r/([0-9]+)$", respond: 200}
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	from := func(address string) func(*exchange.Exchange, *http.Request) {
+		return func(x *exchange.Exchange, _ *http.Request) { x.Client = netip.MustParseAddr(address) }
+	}
+	with := func(lines ...string) func(*exchange.Exchange, *http.Request) {
+		return func(_ *exchange.Exchange, r *http.Request) {
+			for _, line := range lines {
+				name, value, _ := strings.Cut(line, ": ")
+				r.Header.Add(name, value)
+			}
+		}
+	}
+	const none = "route_unknown"
+	for _, c := range []struct {
+		method, uri string
+		adjust      func(*exchange.Exchange, *http.Request)
+		want        string
+	}{
+		{"GET", "/one", nil, "0"}, {"GET", "/two/x?y", nil, "0"}, {"GET", "/three", nil, none}, {"OPTIONS", "*", nil, none},
+		{"GET", "/m", nil, "1"}, {"HEAD", "/m", nil, "1"}, {"PURGE", "/m", nil, "1"}, {"POST", "/m", nil, none}, {"get", "/m", nil, none},
+		{"GET", "/h", with("X-Kind: a", "Accept: application/json", "Cookie: c=d"), "2"},
+		{"GET", "/h", with("X-Kind: b", "X-Kind: a", "Accept: text/html, application/json", "Cookie: c=d"), "2"},
+		{"GET", "/h", with("X-Kind: ab", "Accept: application/json", "Cookie: c=d"), none},
+		{"GET", "/h", with("X-Kind: a", "Accept: application/json"), none},
+		{"GET", "/host", func(_ *exchange.Exchange, r *http.Request) { r.Host = "a.localhost" }, "3"},
+		{"GET", "/host", func(_ *exchange.Exchange, r *http.Request) { r.Host = "b.localhost" }, none},
+		{"GET", "/q?a+b&v=2&r=xx", nil, "4"}, {"GET", "/q?r=%78&%61%20b=1&v=1&v=2", nil, "4"}, {"GET", "/q?v=2&a+b", nil, none}, {"GET", "/q", nil, none},
+		{"GET", "/c", from("10.255.0.1"), "5"}, {"GET", "/c", from("2001:db8::1"), "5"}, {"GET", "/c", from("192.0.2.1"), "5"},
+		{"GET", "/c", from("192.0.2.2"), none}, {"GET", "/c", from("2001:db9::1"), none},
+		{"GET", "/n", from("10.0.0.1"), "6"}, {"POST", "/n", from("192.0.2.1"), "6"}, {"POST", "/n", from("10.0.0.1"), none},
+		{"GET", "/r/42", nil, "7"}, {"GET", "/r/4x", nil, none}, {"GET", "/r/%34", nil, "7"},
+	} {
+		if got := taken(t, s, c.method, c.uri, c.adjust); got != c.want {
+			t.Errorf("%s %s: route %s, want %s", c.method, c.uri, got, c.want)
+		}
+	}
+	x, r, _ := asked(t, s, "GET", "/r/4%32")
+	if _, err := s.find(x, r); err != nil || fmt.Sprint(x.Captures) != "[/r/42 42]" {
+		t.Errorf("captures %q, %v", x.Captures, err)
+	}
+}
+
+const guarded = `
+sites:
+  a.localhost:
+    routes:
+      - {path: /admin/, respond: 403}
+      - {path_regexp: "(?i)^/secret.*x$", respond: 403}
+      - {path: /a%2Fb, respond: 200}
+      - {path: /public/, respond: 200}
+      - {path: /, respond: 200}
+`
+
+// What one application would take for the guarded path and another would not
+// is let through to neither.
+func TestPathsThatAreReadInTwoWaysDoNotChooseARoute(t *testing.T) {
+	s, err := built(t, guarded)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const refused = "path_ambiguous"
+	for uri, want := range map[string]string{
+		"/admin": "0", "/admin/": "0", "/admin/x": "0", "/%61dmin/x": "0", "/%61%64%6D%69%6e": "0", "/x/../admin/y": "0", "/./admin": "0", "/x/%2e%2e/admin": "0",
+		"/admin?x=/../public": "0", "http://a.localhost/admin": "0", "/administrator": "4", "/public/admin": "3",
+		"/admin;x": refused, "/admin;x/y": refused, "/;/admin": refused, "//admin": refused, "///admin/x": refused, "/admin//x": "0", "/public//admin": "3",
+		"/admin%2Fx": refused, "/admin%2f": refused, "/%2fadmin": refused, "/admin%5cx": refused, `/admin\x`: refused, "/x;y=z/w": "4", "/admin/x;y": "0",
+		"/a%2Fb": refused, "/a%2fb": refused, "/a/b": "4", "/group%2Fproject": "4", "/public/group%2Fproject": "3", "/public%2fx": refused,
+		"/a/..%2fadmin": refused, "/..;/admin": refused, "/public/..;/admin": refused, "/public/..%5cadmin": refused, "/public/%2e%2e%2fadmin": refused,
+		"/%2e%2e/admin": "path_above_root", "/../admin": "path_above_root", "/admin%00": "path_invalid", "/admin%": "path_invalid", "/admin%zz": "path_invalid",
+		"/SECRETx": "1", "/secret%0ax": "1", "/secret/..x": "1", "/": "4", "//": "4", "/%41dmin": "4",
+	} {
+		if got := taken(t, s, "GET", uri, nil); got != want {
+			t.Errorf("%s: route %s, want %s", uri, got, want)
+		}
+	}
+	if got := taken(t, s, "OPTIONS", "*", nil); got != "4" {
+		t.Errorf("OPTIONS *: route %s", got)
+	}
+	if got := taken(t, s, "GET", "*", nil); got != "target_invalid" {
+		t.Errorf("GET *: %s", got)
+	}
+}
+
+func TestSiteSaysHowItsApplicationReadsPaths(t *testing.T) {
+	for option, want := range map[string][3]string{
+		"merge_slashes: true":    {"path_ambiguous", "0", "path_ambiguous"},
+		"path_parameters: strip": {"0", "path_ambiguous", "path_ambiguous"},
+		"path_parameters: keep":  {"4", "path_ambiguous", "path_ambiguous"},
+	} {
+		s, err := built(t, guarded+"    "+option+"\n")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, uri := range [...]string{"/admin;x", "//admin//y", "/admin%2fx"} {
+			if got := taken(t, s, "GET", uri, nil); got != want[i] {
+				t.Errorf("%s: %s: route %s, want %s", option, uri, got, want[i])
+			}
+		}
+	}
+}
+
+// With many routes the first segment narrows the choice. It must not change it.
+func TestIndexOfManyRoutesChoosesTheSame(t *testing.T) {
+	var text strings.Builder
+	text.WriteString("sites:\n  a.localhost:\n    routes:\n")
+	for i := range 40 {
+		switch i % 5 {
+		case 0:
+			fmt.Fprintf(&text, "      - {path: /r%d/, methods: POST, respond: 200}\n", i%7)
+		case 1:
+			fmt.Fprintf(&text, "      - {path: [/r%d/x, /s%d/], respond: 200}\n", i%7, i%3)
+		case 2:
+			fmt.Fprintf(&text, "      - {path: /*/y%d, respond: 200}\n", i%4)
+		case 3:
+			fmt.Fprintf(&text, "      - {path_regexp: z%d, respond: 200}\n", i)
+		default:
+			fmt.Fprintf(&text, "      - {path: /r%d, query: {i: \"%d\"}, respond: 200}\n", i%7, i)
+		}
+	}
+	s, err := built(t, text.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	slow := *s
+	slow.first = nil
+	if s.first == nil {
+		t.Fatal("there is no index")
+	}
+	seen := map[string]bool{}
+	for i := range 8 {
+		for _, shape := range []string{"/r%d", "/r%d/", "/r%d/x", "/s%d", "/s%d/q", "/other/y%d", "/r1/y%d", "/z%d", "/r2/z3%d", "/r%d?i=4", "/r%d?i=9"} {
+			for _, method := range []string{"GET", "POST"} {
+				uri := fmt.Sprintf(shape, i)
+				got, want := taken(t, s, method, uri, nil), taken(t, &slow, method, uri, nil)
+				seen[got] = true
+				if got != want {
+					t.Errorf("%s %s: route %s, want %s", method, uri, got, want)
+				}
+			}
+		}
+	}
+	if len(seen) < 12 {
+		t.Errorf("only the routes %v were taken", seen)
+	}
+}
+
+// FuzzRoute: whatever an application makes of a path, by decoding it, it is
+// under the guarded one only if the proxy took it for that or refused it.
+func FuzzRoute(f *testing.F) {
+	for _, seed := range []string{"/admin", "/%61dmin/", "//admin", "/admin;x", "/x/..%2fadmin", "/..;/admin", `/a\..\admin`, "/%2fadmin", "/a/%2e%2e/admin", "/.//admin"} {
+		f.Add(seed)
+	}
+	s, err := built(f, guarded)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, uri string) {
+		if !strings.HasPrefix(uri, "/") || checkTarget(uri) != nil {
+			return
+		}
+		x, r, err := asked(t, s, "GET", uri)
+		if err != nil {
+			return
+		}
+		found, err := s.find(x, r)
+		if err != nil || found == s.routes[0] {
+			return
+		}
+		path, _, _ := strings.Cut(r.RequestURI, "?")
+		for reading := range target.Readings(path, target.Unknown) {
+			for _, read := range [...]string{reading, strings.ReplaceAll(reading, "%2F", "/"), strings.ReplaceAll(reading, `\`, "/")} {
+				if read == "/admin" || strings.HasPrefix(read, "/admin/") {
+					t.Fatalf("%q is %q to some, and got the route %q", uri, read, found.name)
+				}
+			}
+		}
+	})
+}
+
+func TestFindingARouteAllocatesNothing(t *testing.T) {
+	s := manyRoutes100(t)
+	x, r, err := asked(t, s, "GET", "/service77/users/4711/photo?size=3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if allocs := testing.AllocsPerRun(100, func() {
+		if err := settle(r, false); err != nil {
+			t.Fatal(err)
+		}
+		if found, err := s.find(x, r); err != nil || found != s.routes[77] {
+			t.Fatal(found, err)
+		}
+	}); allocs != 0 {
+		t.Errorf("%v allocations", allocs)
+	}
+}
+
+func manyRoutes100(t testing.TB) *site {
+	t.Helper()
+	var text strings.Builder
+	text.WriteString("sites:\n  a.localhost:\n    routes:\n")
+	for i := range 100 {
+		fmt.Fprintf(&text, "      - {path: /service%d/, respond: 200}\n", i)
+	}
+	s, err := built(t, text.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func BenchmarkRoutes(b *testing.B) {
+	ten := `
+sites:
+  a.localhost:
+    routes:
+      - {path: /login, methods: POST, respond: 200}
+      - {path: /users/*/photo, respond: 200}
+      - {path: /admin/, client_ip: 10.0.0.0/8, respond: 200}
+      - {path: /static/, respond: 200}
+      - {path: /api/v1/, respond: 200}
+      - {path: /api/v2/, headers: {X-Beta: "*"}, respond: 200}
+      - {path: /api/v2/, query: {beta: "1"}, respond: 200}
+      - {path: /api/v2/, respond: 200}
+      - {path: /health, respond: 200}
+      - {path: /, respond: 200}
+`
+	s10, err := built(b, ten)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, c := range []struct {
+		name string
+		site *site
+		uri  string
+	}{
+		{"one", only("a.test", http.NotFoundHandler()), "/a/b/c"},
+		{"ten/first", s10, "/login"}, {"ten/eighth", s10, "/api/v2/users/4711"}, {"ten/encoded", s10, "/api/v2/%c3%a4"},
+		{"hundred", manyRoutes100(b), "/service99/users/4711"},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			x, r, err := asked(b, c.site, "GET", c.uri)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				_ = settle(r, false)
+				_, _ = c.site.find(x, r)
+			}
+		})
+	}
+}
