@@ -111,6 +111,9 @@ func (d *decoder) value(n ast.Node, v reflect.Value, s slot) {
 		d.fillField(v, s.field)
 		return
 	}
+	if d.handlingForm(n, &v, &s) {
+		return
+	}
 	switch v.Type() {
 	case secretType:
 		d.secret(n, v, s)

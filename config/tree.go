@@ -113,10 +113,19 @@ func (s *source) hideEntries(list []*ast.MappingValueNode, parent string, end in
 			}
 		}
 		key, plain := keyText(entry.Key)
-		if !plain || soundsSecret(key, parent != "tls") {
+		if !plain || soundsSecret(key, !plainKey(parent)) {
 			s.hide(first, last)
 			continue
 		}
+		if parent == "rate_limits" {
+			key = "rate_limit" // the name that stands there says nothing
+		}
 		s.hideByTree(entry.Value, key, last)
 	}
+}
+
+// plainKey reports whether `key` under another key is no secret: a file's name,
+// or what requests are counted by.
+func plainKey(parent string) bool {
+	return parent == "tls" || parent == "rate_limit" || parent == "max_connections"
 }

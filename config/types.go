@@ -36,6 +36,10 @@ type Config struct {
 	// an address. A name is made of letters, digits, `-`, `_` and `.`.
 	Upstreams []Upstream `yaml:"upstreams"`
 
+	// Limits on the rate of requests, by name, that routes share: `rate_limit:
+	// NAME`. A name is made of letters, digits, `-`, `_` and `.`.
+	RateLimits []RateLimit `yaml:"rate_limits"`
+
 	// Host names and what each serves: `name: server` or `name: {…}`. A name
 	// is exact (`app.example.com`) or stands for one label
 	// (`"*.example.com"`, in quotes).

@@ -1,5 +1,7 @@
 package config
 
+import "time"
+
 // Action says what answers a request. A route has exactly one action, and so
 // has a site without routes.
 type Action struct {
@@ -114,6 +116,55 @@ type Handling struct {
 	// Close the site while a file exists: the name of that file, or
 	// `{file, …}`.
 	Maintenance *Maintenance `yaml:"maintenance"`
+
+	// Fields of the request to change on its way to the action.
+	RequestHeaders *HeaderRules `yaml:"request_headers"`
+
+	// Fields of every response to change, error pages included.
+	ResponseHeaders *HeaderRules `yaml:"response_headers"`
+
+	// Fields that protect visitors: HSTS and friends.
+	SecurityHeaders *SecurityHeaders `yaml:"security_headers"`
+
+	// Which other origins' pages may read the responses.
+	CORS *CORS `yaml:"cors"`
+
+	// Flags for the cookies that the application sets.
+	Cookies CookieRules `yaml:"cookies"`
+
+	// The Host that the server gets: `client` for the client's, `upstream` for
+	// that of the server's address, or a host itself. Empty is `client`.
+	Host string `yaml:"host"`
+
+	// How many requests are taken in a time.
+	RateLimit RateLimits `yaml:"rate_limit"`
+
+	// How many requests may be under way at once.
+	MaxConnections *Concurrency `yaml:"max_connections"`
+
+	// Largest request body; a larger one gets 413, at once if it announces its
+	// length. 0 is no limit.
+	MaxBody *Size `yaml:"max_body"`
+
+	// Time in which a request's whole body has to arrive, counted from the
+	// request's head; past it the client gets 408. Bytes after an upgrade are
+	// not bounded. 0 is no limit.
+	RequestTimeout *time.Duration `yaml:"request_timeout"`
+
+	// Time that the server may take to begin its response, instead of
+	// limits.response_header_timeout; past it the client gets 504. What follows,
+	// streams and upgraded connections included, is not bounded by it. 0 is no
+	// limit.
+	ResponseTimeout *time.Duration `yaml:"response_timeout"`
+
+	// Compress responses.
+	Compress *Compress `yaml:"compress"`
+
+	// Take in the whole request before the server is asked.
+	BufferRequest *BufferRequest `yaml:"buffer_request"`
+
+	// Send copies of requests to a second upstream.
+	Mirror *Mirror `yaml:"mirror"`
 
 	// Keep answers and give them to others who ask the same, by the rules of
 	// RFC 9111: the application decides with Cache-Control what may be kept,

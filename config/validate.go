@@ -28,6 +28,7 @@ func validate(cfg *Config, doubtful map[string]bool) Problems {
 	v.listen()
 	v.cloudflare()
 	v.upstreams()
+	v.rateLimits()
 	v.sites()
 	v.acme()
 	v.limits()

@@ -268,6 +268,9 @@ func (v *validator) handling(h *Handling, path string) {
 	if h.Maintenance != nil {
 		v.maintenance(h.Maintenance, path+".maintenance")
 	}
+
+	v.headers(h, path)
+	v.shaping(h, path)
 	if h.Rewrite != "" && h.RewriteRegexp != nil {
 		v.fail(path+".rewrite_regexp", v.name(path)+" has both rewrite and rewrite_regexp", "keep one")
 	}

@@ -1,21 +1,25 @@
 package proxy
 
 import (
+	"bytes"
 	"crypto/tls"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
 
 	"go.uber.org/zap"
+
+	"github.com/sallyport/sallyport/config"
 )
 
 // stub stands behind the RoundTripper seam and costs next to nothing.
 type stub struct{ header http.Header }
 
 func (s stub) RoundTrip(*http.Request) (*http.Response, error) {
-	return &http.Response{StatusCode: 200, Header: s.header, ContentLength: 13, Body: io.NopCloser(strings.NewReader("Hello, world!"))}, nil
+	return &http.Response{StatusCode: 200, ProtoMajor: 1, Header: s.header, ContentLength: 13, Body: io.NopCloser(strings.NewReader("Hello, world!"))}, nil
 }
 
 // sink is a ResponseWriter that keeps nothing.
@@ -44,6 +48,71 @@ func browserRequest() *http.Request {
 		r.Header.Set(name, value)
 	}
 	return r
+}
+
+// answerer is a server on loopback that answers each request with 13 bytes and
+// allocates nothing for it, so that what a benchmark counts is the proxy's.
+func answerer(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				response := []byte("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 13\r\nDate: Mon, 23 Nov 2026 21:00:00 GMT\r\n\r\nHello, world!")
+				buffer := make([]byte, 4096)
+				for n := 0; ; {
+					m, err := c.Read(buffer[n:])
+					if err != nil {
+						return
+					}
+					if n += m; bytes.HasSuffix(buffer[:n], []byte("\r\n\r\n")) {
+						n = 0
+						if _, err := c.Write(response); err != nil {
+							return
+						}
+					}
+				}
+			}()
+		}
+	}()
+	return "http://" + l.Addr().String()
+}
+
+// toOneServer is a proxy whose one site leads to an address, by way of a pool
+// and our own engine.
+func toOneServer(t testing.TB, address string) *Proxy {
+	t.Helper()
+	p := New(Options{Logger: zap.NewNop()})
+	g, err := p.Prepare(&config.Config{Sites: []config.Site{{Name: "a.test", Action: config.Action{Proxy: address}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Commit(g)
+	t.Cleanup(p.Close)
+	return p
+}
+
+// BenchmarkForwardAndEngine is a small GET from ServeHTTP to a server on
+// loopback and back: everything but the server engine in front, which makes the
+// request.
+func BenchmarkForwardAndEngine(b *testing.B) {
+	p := toOneServer(b, answerer(b))
+	r := browserRequest()
+	w := &sink{http.Header{}}
+	b.ReportAllocs()
+	for b.Loop() {
+		clear(w.header)
+		p.ServeHTTP(w, r)
+	}
 }
 
 // BenchmarkForward is the whole path of a request but for the two engines.

@@ -29,18 +29,18 @@ type stage struct {
 func stages() []stage {
 	return []stage{
 		// Of every answer of the route, refusals and pages included.
-		{"response_headers", nil},
-		{"security_headers", nil},
-		{"cors", nil},
-		{"cookies", nil},
+		{"response_headers", (*routeBuilder).responseHeaders},
+		{"security_headers", (*routeBuilder).securityHeaders},
+		{"cors", (*routeBuilder).cors},
+		{"cookies", (*routeBuilder).cookies},
 
 		// Pages.
 		{"errors", (*routeBuilder).errors},
 		{"maintenance", (*routeBuilder).maintenance},
 
 		// How much.
-		{"max_connections", nil},
-		{"rate_limit", nil},
+		{"max_connections", (*routeBuilder).maxConnections},
+		{"rate_limit", (*routeBuilder).rateLimit},
 
 		// Who.
 		{"allow, deny", nil},
@@ -50,19 +50,19 @@ func stages() []stage {
 		{"forward_auth", nil},
 
 		// What.
-		{"max_body", nil},
-		{"request_timeout, response_timeout", nil},
+		{"rate_limit by user", (*routeBuilder).userRateLimit},
+		{"max_body", (*routeBuilder).maxBody},
+		{"request_timeout", (*routeBuilder).requestTimeout},
 		{"rewrite", (*routeBuilder).rewriting},
-		{"request_headers", nil},
-		{"host", nil},
+		{"request_headers", (*routeBuilder).requestHeaders},
 
 		// The answer's content.
-		{"compress", nil},
+		{"compress", (*routeBuilder).compress},
 		{"cache", (*routeBuilder).cache},
 
 		// On the way to the action.
-		{"mirror", nil},
-		{"buffer_request", nil},
+		{"mirror", (*routeBuilder).mirror},
+		{"buffer_request", (*routeBuilder).bufferRequest},
 	}
 }
 
@@ -198,7 +198,8 @@ func (b *routeBuilder) forward() http.Handler {
 		b.problems = append(b.problems, poolProblem(b.cfg, b.place.Path, to, err))
 		return nil
 	}
-	return &forward{proxy: b.proxy, to: pool, tunnels: &pool.tunnels, silence: b.cfg.Limits.UpgradedIdleTimeout, at: at}
+	return &forward{proxy: b.proxy, to: pool, tunnels: &pool.tunnels, silence: b.cfg.Limits.UpgradedIdleTimeout, at: at,
+		host: b.place.Host, patience: b.place.ResponseTimeout}
 }
 
 func (b *routeBuilder) redirect() http.Handler {

@@ -3,13 +3,8 @@ package proxy
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"net/http"
-	"net/http/httptrace"
-	"net/textproto"
-	"net/url"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/sallyport/sallyport/proxy/exchange"
@@ -24,27 +19,31 @@ type forward struct {
 	tunnels *tunnels          // where upgraded connections are kept
 	silence time.Duration     // that an upgraded connection may keep; 0 is no limit
 	at      origin
+
+	host     string         // to send: "" or client for the client's, upstream for the server's own
+	patience *time.Duration // until the response begins; nil: as of the server
 }
 
 // ServeHTTP forwards one request.
 func (f *forward) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	early := &informer{w: w, r: r}
 	x := exchange.Of(r)
 	x.Upstream, x.Server = f.at.upstream, f.at.server
-	out, body := outgoing(x, r, early)
+	trip := &passage{Context: r.Context(), w: w, r: r}
+	out, body := trip.outgoing(x, &f.proxy.headers)
 	if body != nil {
 		// The server may answer before it has read everything, and both may
 		// talk at the same time. HTTP/2 does so anyway.
 		_ = http.NewResponseController(w).EnableFullDuplex()
 		defer body.release(w)
 	}
+	f.adapt(out)
 	protocol := upgradeAsked(r)
 	if protocol != "" {
 		out.Header["Connection"] = []string{"Upgrade"}
 		out.Header["Upgrade"] = []string{protocol}
 	}
 	res, err := f.send(x, out)
-	early.end()
+	trip.end()
 	if err == nil {
 		err = checkStatus(res, protocol)
 	}
@@ -60,6 +59,23 @@ func (f *forward) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	f.respond(w, r, res, body)
+	if res.ProtoMajor == 1 && x.Attempts == 1 {
+		trip.recycle(&f.proxy.headers)
+	}
+}
+
+// adapt makes of a request what the route asks for beyond its fields.
+func (f *forward) adapt(out *http.Request) {
+	switch f.host {
+	case "", "client":
+	case "upstream":
+		out.Host = "" // engines send the URL's, which is the server's
+	default:
+		out.Host = f.host
+	}
+	if f.patience != nil {
+		*out = *out.WithContext(upstream.WithResponseTimeout(out.Context(), *f.patience))
+	}
 }
 
 // send sends a request and writes down which server answered, after how many
@@ -89,48 +105,6 @@ func (f *forward) fail(w http.ResponseWriter, r *http.Request, body *requestBody
 		r.Body = http.NoBody           // so that the connection may be kept
 	}
 	f.proxy.fail(w, r, err)
-}
-
-// outgoing makes the request for the server behind. The body is nil if there
-// is none.
-func outgoing(x *exchange.Exchange, r *http.Request, early *informer) (*http.Request, *requestBody) {
-	out := (&http.Request{
-		Method:        r.Method,
-		URL:           outgoingURL(r),
-		Host:          r.Host,
-		Proto:         "HTTP/1.1",
-		ProtoMajor:    1,
-		ProtoMinor:    1,
-		Header:        requestHeader(x, r),
-		ContentLength: r.ContentLength,
-		RemoteAddr:    balancingAddress(x, r),
-	}).WithContext(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{Got1xxResponse: early.pass}))
-	if r.ContentLength == 0 || r.Body == nil || r.Body == http.NoBody {
-		return out, nil // nil rather than empty: the engine may then retry on a stale connection
-	}
-	if r.GetBody != nil && len(r.Trailer) == 0 {
-		out.Body, out.GetBody = r.Body, r.GetBody // buffered: the client has said all
-		return out, nil
-	}
-	if r.ContentLength < 0 || len(r.Trailer) > 0 {
-		out.ContentLength = -1
-		delete(out.Header, "Content-Length")
-		out.Trailer = allowedTrailers(r.Trailer) // those announced; the values follow the body
-	}
-	body := &requestBody{in: r, end: cmp.Or(x.Original, r), out: out}
-	out.Body = body
-	return out, body
-}
-
-// outgoingURL holds the target in the form in which it is sent on verbatim;
-// see settle for those that are not of the common form. The server fills
-// in scheme and host.
-func outgoingURL(r *http.Request) *url.URL {
-	if strings.HasPrefix(r.RequestURI, "/") && !strings.HasPrefix(r.RequestURI, "//") {
-		path, query, has := strings.Cut(r.RequestURI, "?")
-		return &url.URL{Opaque: path, RawQuery: query, ForceQuery: has}
-	}
-	return &url.URL{Path: r.URL.Path, RawPath: r.URL.RawPath, RawQuery: r.URL.RawQuery, ForceQuery: r.URL.ForceQuery}
 }
 
 // checkStatus refuses responses that cannot be passed on.
@@ -199,49 +173,4 @@ func streams(res *http.Response) bool {
 		return strings.HasPrefix(res.Header.Get("Content-Type"), "text/event-stream")
 	}
 	return true
-}
-
-// mostInformational bounds the 1xx responses to one request.
-const mostInformational = 32
-
-// informer passes informational responses (103 Early Hints, 102) on while the
-// final one is awaited. The engine calls pass on its own goroutine.
-type informer struct {
-	w http.ResponseWriter
-	r *http.Request
-
-	mu    sync.Mutex
-	count int
-	ended bool
-}
-
-// pass sends one informational response to the client.
-func (i *informer) pass(status int, header textproto.MIMEHeader) error {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if i.ended || status == http.StatusContinue || !i.r.ProtoAtLeast(1, 1) {
-		return nil // 100 is sent by our own server, when the engine begins to read the body
-	}
-	if i.count++; i.count > mostInformational {
-		return errTooMany1xx
-	}
-	h := i.w.Header()
-	kept := maps.Clone(h)
-	clear(h)
-	for name, values := range header {
-		if !hopByHop(name) {
-			h[name] = values
-		}
-	}
-	i.w.WriteHeader(status)
-	clear(h)
-	maps.Copy(h, kept)
-	return nil
-}
-
-// end makes sure that nothing is passed on any more.
-func (i *informer) end() {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.ended = true
 }

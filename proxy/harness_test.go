@@ -106,12 +106,19 @@ func start(t testing.TB, cfg *config.Config) *world {
 // startObserved is start with observers.
 func startObserved(t testing.TB, cfg *config.Config, observers ...proxy.Observer) *world {
 	t.Helper()
+	return startWith(t, cfg, proxy.Options{Observers: observers})
+}
+
+// startWith is start with options of the proxy's.
+func startWith(t testing.TB, cfg *config.Config, o proxy.Options) *world {
+	t.Helper()
 	core, logs := observer.New(zapcore.DebugLevel)
 	w := &world{t: t, logs: logs}
 	certificate, roots := selfSigned(t)
 	w.roots, w.certificate = roots, certificate
 	logger := zap.New(core)
-	w.proxy = proxy.New(proxy.Options{Logger: logger, Roots: roots, Observers: observers})
+	o.Logger, o.Roots = logger, roots
+	w.proxy = proxy.New(o)
 	if cfg != nil {
 		w.commit(cfg)
 	} else {

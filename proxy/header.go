@@ -5,8 +5,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-
-	"github.com/sallyport/sallyport/proxy/exchange"
 )
 
 // hopByHop reports whether a field is for one connection only and is never
@@ -18,34 +16,6 @@ func hopByHop(name string) bool {
 		return true
 	}
 	return false
-}
-
-// requestHeader returns the fields for the server behind: the client's end to
-// end fields and our own about the client. Value slices are shared with in, so
-// neither may be changed in place.
-func requestHeader(x *exchange.Exchange, r *http.Request) http.Header {
-	out := make(http.Header, len(r.Header)+6)
-	for name, values := range r.Header {
-		if !hopByHop(name) {
-			out[name] = values
-		}
-	}
-	if asksForTrailers(r.Header["Te"]) {
-		out["Te"] = []string{"trailers"} // gRPC insists on it
-	}
-	if _, ok := out["User-Agent"]; !ok {
-		out["User-Agent"] = nil // keeps the engine from inventing one
-	}
-	if r.ContentLength == 0 {
-		delete(out, "Expect") // nothing to continue with
-	}
-	ours := [...]string{clientText(x, r), x.Scheme(), r.Host}
-	values := ours[:]
-	out["X-Forwarded-For"] = values[0:1:1]
-	out["X-Real-Ip"] = values[0:1:1]
-	out["X-Forwarded-Proto"] = values[1:2:2]
-	out["X-Forwarded-Host"] = values[2:3:3]
-	return out
 }
 
 func asksForTrailers(te []string) bool {

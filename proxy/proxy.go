@@ -53,6 +53,7 @@ type Proxy struct {
 	failures *failureLog
 	buffers  sync.Pool // of *[copySize]byte
 	copiers  sync.Pool // of *copier
+	headers  sync.Pool // of http.Header, empty
 
 	commits sync.Mutex
 	retired map[*pool]struct{} // those that drain
@@ -69,6 +70,7 @@ func New(o Options) *Proxy {
 		failures: newFailureLog(),
 		retired:  make(map[*pool]struct{}),
 		buffers:  sync.Pool{New: func() any { return new([copySize]byte) }},
+		headers:  sync.Pool{New: func() any { return make(http.Header, 24) }},
 		copiers:  sync.Pool{New: func() any { return new(copier) }},
 	}
 }

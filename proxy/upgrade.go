@@ -178,7 +178,10 @@ func (t *tunnel) pipe(p *Proxy, to io.Writer, from io.Reader) {
 // halfClosed tightens the limit.
 func (t *tunnel) halfClosed() {
 	t.moved.Store(int64(time.Since(t.epoch)))
-	if t.limit == 0 || t.limit > halfClosedLimit {
+	t.mu.Lock()
+	loose := t.limit == 0 || t.limit > halfClosedLimit
+	t.mu.Unlock()
+	if loose {
 		t.watch(halfClosedLimit)
 	}
 }

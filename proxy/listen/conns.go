@@ -31,7 +31,9 @@ type conn struct {
 
 	rested  atomic.Int64 // by the table's clock: when it was last without a request
 	writing atomic.Int64 // by the table's clock: when the write under way began; 0 is none
-	exempt  atomic.Bool  // from minimum progress: it left HTTP, or its owner has a deadline for it
+	left    atomic.Bool  // left HTTP
+	bounded atomic.Bool  // its owner has a deadline for writing
+	debt    debt         // the guard's; under the table's lock
 	shed    bool         // cut to make room; under the table's lock
 }
 
@@ -64,7 +66,7 @@ func (c *conn) Write(p []byte) (int, error) {
 // SetWriteDeadline bounds writes. As long as an owner has set a deadline, it is
 // the owner who says how long a peer may take, and not the guard.
 func (c *conn) SetWriteDeadline(t time.Time) error {
-	c.exempt.Store(!t.IsZero())
+	c.bounded.Store(!t.IsZero())
 	return c.Conn.SetWriteDeadline(t)
 }
 
@@ -141,7 +143,7 @@ func (t *table) observe(nc net.Conn, state http.ConnState) {
 	case http.StateIdle:
 		c.rest(idle)
 	case http.StateHijacked:
-		c.exempt.Store(true)
+		c.left.Store(true)
 	}
 }
 

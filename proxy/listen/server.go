@@ -78,7 +78,7 @@ func (s *Server) Run(ctx context.Context) error {
 	var watch sync.WaitGroup
 	defer watch.Wait()
 	defer unwatch() // it guards connections until the last has ended
-	watch.Go(func() { newGuard(s.options, s.conns, s.flows, quiet).run(watching) })
+	watch.Go(func() { (&guard{s.conns, s.flows, quiet}).run(watching) })
 	quic := newHTTP3Engine(s.options, s.conns, quiet)
 	defer quic.end()
 	if err := quic.begin(s.udp, s.tlsConfig()); err != nil {

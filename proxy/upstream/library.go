@@ -2,8 +2,11 @@ package upstream
 
 import (
 	"context"
+	"maps"
 	"net"
 	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -25,7 +28,9 @@ type library struct {
 	start func(*session) *http.Transport
 	name  *resolve.Name // nil: nothing changes
 
-	patience time.Duration // until the response's head; 0 is no limit
+	patience   time.Duration // until the response's head; 0 is no limit
+	pieces     time.Duration // with each piece of a body; 0 is no limit
+	connecting time.Duration // until there is a connection; 0 is no limit
 
 	current atomic.Pointer[session]
 	mu      sync.Mutex
@@ -37,18 +42,25 @@ type session struct {
 	*http.Transport
 	judged atomic.Pointer[resolve.Answer] // all connections belong to it
 
+	// Without a connection the library would make one for every request that
+	// comes until the first is there. One request makes it; the others wait.
+	warm   atomic.Bool   // there is a connection that requests can share
+	making chan struct{} // held by the request that makes one
+
+	connecting time.Duration // that the others wait at most; 0 is no limit
+
 	mu    sync.Mutex
 	conns map[*watched]struct{}
 }
 
 func newLibrary(of *Server, start func(*session) *http.Transport) *library {
-	l := &library{name: of.name, start: start, patience: of.options.ResponseHeaderTimeout}
+	l := &library{name: of.name, start: start, patience: of.options.ResponseHeaderTimeout, connecting: of.options.ConnectTimeout, pieces: of.options.BodyTimeout}
 	l.renew()
 	return l
 }
 
 func (l *library) renew() {
-	s := &session{conns: make(map[*watched]struct{})}
+	s := &session{conns: make(map[*watched]struct{}), making: make(chan struct{}, 1), connecting: l.connecting}
 	s.Transport = l.start(s)
 	l.current.Store(s)
 }
@@ -58,7 +70,56 @@ func (l *library) RoundTrip(req *http.Request) (*http.Response, error) {
 	if l.name != nil {
 		l.follow(l.name.Answer())
 	}
-	return patiently(l.current.Load(), req, h1.ResponseHeaderTimeout(req.Context(), l.patience))
+	engine := l.current.Load()
+	return piecewise(forLibrary(req), l.pieces, func(req *http.Request) (*http.Response, error) {
+		return patiently(engine, req, h1.ResponseHeaderTimeout(req.Context(), l.patience))
+	})
+}
+
+// RoundTrip sends a request once it is its turn.
+func (s *session) RoundTrip(req *http.Request) (*http.Response, error) {
+	if s.warm.Load() {
+		return s.Transport.RoundTrip(req)
+	}
+	wait, cancel := context.WithCancel(req.Context())
+	defer cancel()
+	if s.connecting > 0 {
+		wait, cancel = context.WithTimeout(wait, s.connecting)
+		defer cancel()
+	}
+	select {
+	case s.making <- struct{}{}:
+	case <-wait.Done(): // for too long: the library shall do as it likes
+		return s.Transport.RoundTrip(req)
+	}
+	pass := sync.OnceFunc(func() { <-s.making })
+	defer pass()
+	if s.warm.Load() {
+		pass()
+		return s.Transport.RoundTrip(req)
+	}
+	return s.Transport.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
+		GotConn: func(httptrace.GotConnInfo) { s.warm.Store(true); pass() },
+	})))
+}
+
+// forLibrary tells the library what our own engine knows by itself: who is
+// interested in informational responses, and that no field is to be invented.
+func forLibrary(req *http.Request) *http.Request {
+	to, ok := req.Context().Value(h1.InformerKey{}).(h1.Informer)
+	if ok {
+		req = req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
+			Got1xxResponse: func(status int, header textproto.MIMEHeader) error {
+				return to.Inform(status, http.Header(header))
+			},
+		}))
+	}
+	if _, has := req.Header["User-Agent"]; !has {
+		req = req.WithContext(req.Context()) // a copy: the request is the caller's
+		req.Header = maps.Clone(req.Header)
+		req.Header["User-Agent"] = nil
+	}
+	return req
 }
 
 // follow goes over to a new engine if a connection of this one does not belong
@@ -122,6 +183,9 @@ func (s *session) adopt(conn net.Conn) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		delete(s.conns, w)
+		if len(s.conns) == 0 {
+			s.warm.Store(false)
+		}
 	}
 	w.closing.Store(&forget)
 }

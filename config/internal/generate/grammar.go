@@ -16,6 +16,7 @@ import (
 type grammar struct {
 	structs map[string]*mapping
 	docs    map[string]string // of the types that are no structs
+	lists   map[string]string // of the types that are lists, what of
 }
 
 // mapping is one struct type: a YAML mapping.
@@ -43,7 +44,7 @@ const root = "Config"
 
 // parseGrammar reads the sources of the types.
 func parseGrammar(sources ...[]byte) (*grammar, error) {
-	g := &grammar{structs: make(map[string]*mapping), docs: make(map[string]string)}
+	g := &grammar{structs: make(map[string]*mapping), docs: make(map[string]string), lists: make(map[string]string)}
 	for _, source := range sources {
 		if err := g.parse(source); err != nil {
 			return nil, err
@@ -72,6 +73,9 @@ func (g *grammar) parse(source []byte) error {
 			body, ok := spec.Type.(*ast.StructType)
 			if !ok {
 				g.docs[spec.Name.Name] = doc
+				if list, ok := spec.Type.(*ast.ArrayType); ok {
+					g.lists[spec.Name.Name] = types.ExprString(list.Elt)
+				}
 				continue
 			}
 			keys, err := keysOf(body)
@@ -150,5 +154,11 @@ func text(doc *ast.CommentGroup) string {
 func (g *grammar) item(k key) (m *mapping, name string, list bool) {
 	name, list = strings.CutPrefix(k.goType, "[]")
 	name = strings.TrimPrefix(name, "*")
-	return g.structs[name], name, list
+	if of, ok := g.lists[name]; ok {
+		name, list = of, true
+	}
+	if m = g.structs[name]; m != nil && len(m.keys)+len(m.embeds) == 0 {
+		m = nil // a form of its own, like Pairs
+	}
+	return m, name, list
 }

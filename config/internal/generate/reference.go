@@ -74,7 +74,7 @@ func pathOf(parent, key, typeName string, list bool) string {
 		path = parent + "." + key
 	}
 	switch {
-	case typeName == "Site", typeName == "Upstream":
+	case typeName == "Site", typeName == "Upstream", key == "rate_limits":
 		return path + "[NAME]"
 	case list:
 		return path + "[]"
@@ -170,6 +170,22 @@ func (g *grammar) typeWords(k key) string {
 		return "mapping of names to upstreams"
 	case "[]Server":
 		return "list of addresses or mappings"
+	case "[]RateLimit":
+		return "mapping of names to rate limits"
+	case "RateLimits":
+		return "name, mapping, or list of both"
+	case "CookieRules":
+		return "mapping, or list of mappings"
+	case "*SecurityHeaders", "*CORS", "*Compress", "*BufferRequest":
+		return "`true`, `false`, or a mapping"
+	case "*Concurrency":
+		return "whole number, or a mapping"
+	case "*Mirror":
+		return "text, or a mapping"
+	case "*Size":
+		return "size"
+	case "*time.Duration":
+		return "duration"
 	case "*bool":
 		return "`true` or `false`"
 	case "Texts":

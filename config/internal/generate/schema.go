@@ -97,9 +97,9 @@ func (g *grammar) value(k key) (object, error) {
 		return object{"type": "integer", "minimum": least}, nil
 	case "float64":
 		return object{"type": "number"}, nil
-	case "time.Duration":
+	case "time.Duration", "*time.Duration":
 		return object{"anyOf": []object{{"type": "string", "pattern": durationPattern}, {"const": 0}}}, nil
-	case "Size":
+	case "Size", "*Size":
 		return object{"anyOf": []object{{"type": "string", "pattern": sizePattern}, {"type": "integer", "minimum": 0}}}, nil
 	case "secret.Text":
 		return object{"type": "string", "minLength": 1, "writeOnly": true}, nil
@@ -112,6 +112,19 @@ func (g *grammar) value(k key) (object, error) {
 		return object{"anyOf": []object{text, {"type": "array", "items": text}}}, nil
 	case "Pairs":
 		return object{"type": "object", "additionalProperties": object{"type": []string{"string", "number"}}}, nil
+	case "[]RateLimit":
+		return object{"type": "object", "additionalProperties": reference("RateLimit")}, nil
+	case "RateLimits":
+		one := object{"anyOf": []object{text, reference("RateLimit")}}
+		return object{"anyOf": []object{text, reference("RateLimit"), {"type": "array", "items": one}}}, nil
+	case "CookieRules":
+		return object{"anyOf": []object{reference("CookieRule"), {"type": "array", "items": reference("CookieRule")}}}, nil
+	case "*SecurityHeaders", "*CORS", "*Compress", "*BufferRequest":
+		return object{"anyOf": []object{{"type": "boolean"}, reference(strings.TrimPrefix(k.goType, "*"))}}, nil
+	case "*Concurrency":
+		return object{"anyOf": []object{{"type": "integer", "minimum": 0}, reference("Concurrency")}}, nil
+	case "*Mirror":
+		return object{"anyOf": []object{text, reference("Mirror")}}, nil
 	case "*Redirect":
 		return object{"anyOf": []object{text, reference("Redirect")}}, nil
 	case "*Files":

@@ -41,6 +41,7 @@ func (c *conn) requests() bool {
 			c.refuse(err)
 			return true
 		}
+		c.observe(http.StateActive) // not before: half a request has no claim to be spared
 		switch c.handle(x) {
 		case keep:
 			continue
@@ -77,7 +78,6 @@ func (c *conn) await(fresh bool) bool {
 		}
 	}
 	c.open()
-	c.observe(http.StateActive)
 	c.limitRead(after(c.server.options.HeaderTimeout))
 	return true
 }

@@ -254,6 +254,9 @@ func (x *exchange) inform(code int) error {
 	if x.trace != nil && x.trace.Got1xxResponse != nil {
 		err = x.trace.Got1xxResponse(code, textproto.MIMEHeader(x.res.Header))
 	}
+	if to, ok := x.req.Context().Value(InformerKey{}).(Informer); ok && err == nil {
+		err = to.Inform(code, x.res.Header)
+	}
 	x.res = http.Response{}
 	return err
 }

@@ -108,6 +108,17 @@ func New(o Options) *Transport {
 	return t
 }
 
+// Informer is told of informational responses (RFC 9110 section 15.2), 100
+// Continue included, before RoundTrip returns and on its goroutine. An error
+// ends the exchange. It is what the request's context returns for InformerKey;
+// a hook of httptrace would cost every request three allocations.
+type Informer interface {
+	Inform(status int, header http.Header) error
+}
+
+// InformerKey is the key of a context under which an [Informer] is looked for.
+type InformerKey struct{}
+
 // RoundTrip sends a request and returns the head of its response, as
 // [http.RoundTripper] says. Of req.URL only the path and query matter, and the
 // host if req.Host is empty. Fields are sent as they are given; none is

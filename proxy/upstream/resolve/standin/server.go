@@ -25,13 +25,8 @@ type Server struct {
 // Start begins to answer with records, each as in a zone file but without the
 // name: "30 IN A 127.0.0.1".
 func Start(records ...string) (*Server, error) {
-	packets, err := net.ListenPacket("udp", "127.0.0.1:0")
+	stream, packets, err := listen()
 	if err != nil {
-		return nil, fmt.Errorf("opening the stand-in for DNS: %w", err)
-	}
-	stream, err := net.Listen("tcp", packets.LocalAddr().String())
-	if err != nil {
-		_ = packets.Close()
 		return nil, fmt.Errorf("opening the stand-in for DNS: %w", err)
 	}
 	s := &Server{address: packets.LocalAddr().String(), records: records}
@@ -47,6 +42,21 @@ func Start(records ...string) (*Server, error) {
 
 // Address returns where the server is asked: host:port.
 func (s *Server) Address() string { return s.address }
+
+// listen opens a port that is free for both protocols.
+func listen() (stream net.Listener, packets net.PacketConn, err error) {
+	for range 100 {
+		stream, err = net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, nil, err
+		}
+		if packets, err = net.ListenPacket("udp", stream.Addr().String()); err == nil {
+			return stream, packets, nil
+		}
+		_ = stream.Close()
+	}
+	return nil, nil, err
+}
 
 // Set changes the answer.
 func (s *Server) Set(records ...string) {
