@@ -269,6 +269,7 @@ func (v *validator) handling(h *Handling, path string) {
 		v.maintenance(h.Maintenance, path+".maintenance")
 	}
 
+	v.access(h, path)
 	v.headers(h, path)
 	v.shaping(h, path)
 	if h.Rewrite != "" && h.RewriteRegexp != nil {
