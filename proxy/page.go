@@ -15,7 +15,7 @@ func advice(status int) string {
 	case http.StatusBadRequest:
 		return "The request could not be understood."
 	case http.StatusNotFound:
-		return "There is no site of this name here."
+		return "There is nothing at this address."
 	case http.StatusRequestTimeout:
 		return "The request took too long to arrive."
 	case http.StatusRequestEntityTooLarge:
