@@ -35,8 +35,8 @@ func stages() []stage {
 		{"cookies", (*routeBuilder).cookies},
 
 		// Pages.
-		{"errors", nil},
-		{"maintenance", nil},
+		{"errors", (*routeBuilder).errors},
+		{"maintenance", (*routeBuilder).maintenance},
 
 		// How much.
 		{"max_connections", (*routeBuilder).maxConnections},
@@ -181,6 +181,10 @@ func (b *routeBuilder) action() http.Handler {
 		return b.redirect()
 	case b.place.Respond != nil:
 		return b.respond()
+	case b.place.Files != nil:
+		return b.files()
+	case b.place.PHP != nil:
+		return b.php()
 	}
 	return http.NotFoundHandler() // validation lets no such route through
 }

@@ -90,7 +90,7 @@ func classify(r *http.Request, err error) verdict {
 	}
 	if own, ok := errors.AsType[*exchange.Refusal](err); ok {
 		level := zap.DebugLevel
-		if own.Status >= 500 && own.Status != http.StatusNotImplemented {
+		if own.Status >= 500 && own.Status != http.StatusNotImplemented && !own.Quiet {
 			level = zap.ErrorLevel
 		}
 		return verdict{own.Status, own.Label, level, own.Hint}
