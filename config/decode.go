@@ -93,8 +93,11 @@ var (
 	siteType      = reflect.TypeFor[Site]()
 	textsType     = reflect.TypeFor[Texts]()
 	pairsType     = reflect.TypeFor[Pairs]()
+	usersType     = reflect.TypeFor[Users]()
 	redirectType  = reflect.TypeFor[Redirect]()
 	respondType   = reflect.TypeFor[Respond]()
+	filesType     = reflect.TypeFor[Files]()
+	closedType    = reflect.TypeFor[Maintenance]()
 )
 
 func (d *decoder) fail(at span, path, message, hint string) {
@@ -131,6 +134,9 @@ func (d *decoder) value(n ast.Node, v reflect.Value, s slot) {
 	case pairsType:
 		d.pairs(n, v, s)
 		return
+	case usersType:
+		d.users(n, v, s)
+		return
 	case serverType:
 		if text, at, ok := torn(n); ok {
 			d.fill(v)
@@ -148,6 +154,10 @@ func (d *decoder) value(n ast.Node, v reflect.Value, s slot) {
 			v = v.FieldByName("Issuer")
 			s.field = fieldsOf(tlsType)[0]
 		}
+	case filesType:
+		v, s = d.short(n, v, s, "root")
+	case closedType:
+		v, s = d.short(n, v, s, "file")
 	case redirectType:
 		v, s = d.short(n, v, s, "to")
 	case respondType:
@@ -160,6 +170,10 @@ func (d *decoder) value(n ast.Node, v reflect.Value, s slot) {
 	switch v.Kind() {
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
+		if switchedOff(n, v.Elem()) {
+			d.src.mark(s.path, s.at)
+			return
+		}
 		d.value(n, v.Elem(), s)
 	case reflect.Struct:
 		if !d.toggled(n, v, s) {

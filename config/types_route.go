@@ -13,6 +13,12 @@ type Action struct {
 	// Send the client to another address: the address itself, or `{to, status}`.
 	Redirect *Redirect `yaml:"redirect"`
 
+	// Serve files: the folder, or `{root, …}`.
+	Files *Files `yaml:"files"`
+
+	// Run PHP scripts by PHP-FPM, and serve the files beside them.
+	PHP *PHP `yaml:"php"`
+
 	// Answer at once: a status, a text, or `{status, body, headers}`.
 	Respond *Respond `yaml:"respond"`
 }
@@ -91,6 +97,23 @@ type Handling struct {
 	// them like others, or `refuse` them with 403. Empty is `redirect`.
 	HTTP string `yaml:"http" enum:"redirect,serve,refuse"`
 
+	// Clients that may come in: addresses, networks, or `all`. Everybody else gets
+	// 403. Empty: everybody.
+	Allow Texts `yaml:"allow"`
+
+	// Clients that may not. Looked at before allow, so that a client in both stays
+	// out.
+	Deny Texts `yaml:"deny"`
+
+	// Ask for a name and a password.
+	BasicAuth *BasicAuth `yaml:"basic_auth"`
+
+	// Ask for a JSON Web Token.
+	JWT *JWT `yaml:"jwt"`
+
+	// Ask a server of authentication.
+	ForwardAuth *ForwardAuth `yaml:"forward_auth"`
+
 	// Take a prefix off the path before it is passed on. Paths without it stay.
 	StripPrefix string `yaml:"strip_prefix"`
 
@@ -103,6 +126,13 @@ type Handling struct {
 
 	// Put a prefix before the path, after everything else.
 	AddPrefix string `yaml:"add_prefix"`
+
+	// Pages of the site's own for failures.
+	Errors *ErrorPages `yaml:"errors"`
+
+	// Close the site while a file exists: the name of that file, or
+	// `{file, …}`.
+	Maintenance *Maintenance `yaml:"maintenance"`
 
 	// Fields of the request to change on its way to the action.
 	RequestHeaders *HeaderRules `yaml:"request_headers"`

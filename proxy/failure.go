@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"runtime/debug"
 	"strings"
 	"syscall"
@@ -89,10 +90,13 @@ func classify(r *http.Request, err error) verdict {
 	}
 	if own, ok := errors.AsType[*exchange.Refusal](err); ok {
 		level := zap.DebugLevel
-		if own.Status >= 500 && own.Status != http.StatusNotImplemented {
+		if own.Status >= 500 && own.Status != http.StatusNotImplemented && !own.Quiet {
 			level = zap.ErrorLevel
 		}
 		return verdict{own.Status, own.Label, level, own.Hint}
+	}
+	if body, ok := errors.AsType[*clientBodyError](err); ok && errors.Is(body, os.ErrDeadlineExceeded) {
+		return classifyBody(body) // the client is there, if slow, whatever the engine made of its context
 	}
 	if r.Context().Err() != nil {
 		return verdict{0, "client_gone", zap.DebugLevel, ""} // what nginx counts as 499
@@ -104,6 +108,10 @@ func classify(r *http.Request, err error) verdict {
 		return classifyBody(body)
 	}
 	if errors.Is(err, errTruncated) {
+		if late, ok := errors.AsType[net.Error](err); ok && late.Timeout() {
+			return verdict{http.StatusGatewayTimeout, "upstream_stalled", zap.ErrorLevel,
+				"the server stood still in the middle of its answer: limits.upstream_body_timeout is how long it may"}
+		}
 		return verdict{http.StatusBadGateway, "upstream_truncated", zap.ErrorLevel, ""}
 	}
 	if none, ok := errors.AsType[*upstream.Unavailable](err); ok {

@@ -24,6 +24,14 @@ type Exchange struct {
 	// a zone.
 	Client netip.Addr
 
+	// ForwardedFor is the chain of addresses for the server behind, from the
+	// client to the peer, if trusted proxies are in it, or "".
+	ForwardedFor string
+
+	// Reserved are the fields, in canonical form, that tell the server behind
+	// who a client is, on any site. A client's own are removed.
+	Reserved []string
+
 	// Secure says that the client speaks TLS, to us or to a trusted peer.
 	Secure bool
 
@@ -144,6 +152,20 @@ func (c *Carrier) Value(key any) any {
 		return &c.Exchange
 	}
 	return c.Context.Value(key)
+}
+
+// AfterFunc is what derived contexts and [context.AfterFunc] look for: without
+// it each would need a goroutine to wait for a context that is not the standard
+// library's own. f must not wait for anything.
+func (c *Carrier) AfterFunc(f func()) func() bool { return AfterFunc(c.Context, f) }
+
+// AfterFunc does what [context.AfterFunc] does, without a detour if the context
+// can do it by itself; then f is called on whatever goroutine ends the context.
+func AfterFunc(ctx context.Context, f func()) func() bool {
+	if own, ok := ctx.(interface{ AfterFunc(func()) func() bool }); ok {
+		return own.AfterFunc(f)
+	}
+	return context.AfterFunc(ctx, f)
 }
 
 // With returns a copy of r whose context holds x.

@@ -31,7 +31,9 @@ type conn struct {
 
 	rested  atomic.Int64 // by the table's clock: when it was last without a request
 	writing atomic.Int64 // by the table's clock: when the write under way began; 0 is none
-	exempt  atomic.Bool  // from minimum progress: it left HTTP, or its owner has a deadline for it
+	left    atomic.Bool  // left HTTP
+	bounded atomic.Bool  // its owner has a deadline for writing
+	debt    debt         // the guard's; under the table's lock
 	shed    bool         // cut to make room; under the table's lock
 }
 
@@ -52,6 +54,15 @@ func (c *conn) CloseWrite() error {
 	return net.ErrClosed
 }
 
+// SetLinger makes Close reset the connection if it is 0. The engine uses it
+// where an orderly end would make a cut answer look whole.
+func (c *conn) SetLinger(seconds int) error {
+	if socket, ok := c.Conn.(interface{ SetLinger(int) error }); ok {
+		return socket.SetLinger(seconds)
+	}
+	return net.ErrClosed
+}
+
 // Write writes to the socket. The guard knows when it began and cuts who does
 // not take it: two stores are cheaper than a deadline for each write.
 func (c *conn) Write(p []byte) (int, error) {
@@ -64,7 +75,7 @@ func (c *conn) Write(p []byte) (int, error) {
 // SetWriteDeadline bounds writes. As long as an owner has set a deadline, it is
 // the owner who says how long a peer may take, and not the guard.
 func (c *conn) SetWriteDeadline(t time.Time) error {
-	c.exempt.Store(!t.IsZero())
+	c.bounded.Store(!t.IsZero())
 	return c.Conn.SetWriteDeadline(t)
 }
 
@@ -141,7 +152,7 @@ func (t *table) observe(nc net.Conn, state http.ConnState) {
 	case http.StateIdle:
 		c.rest(idle)
 	case http.StateHijacked:
-		c.exempt.Store(true)
+		c.left.Store(true)
 	}
 }
 

@@ -7,37 +7,29 @@ import (
 	"go.uber.org/zap"
 )
 
-// guard looks, a few times a second at most, after what no event announces:
-// clients that do not take what is written to them. One look at all connections
-// costs less than a deadline for each write.
+// guard looks, a few times a second, after what no event announces: clients
+// that do not take what is written to them. One look at all connections costs
+// less than a deadline for each write.
 type guard struct {
-	conns    *table
-	flows    *flows
-	patience time.Duration // with one write; 0 or less is no limit
-	logger   *zap.Logger
+	conns  *table
+	flows  *flows // whose rate and grace hold for sockets as well
+	logger *zap.Logger
 }
 
-// writeSize is about the most that is written to a socket at once. What a write
-// may take follows from it and the least rate.
-const writeSize = 16 << 10
-
-// newGuard returns a guard that cuts connections on which a write makes no
-// progress. Progress within one write cannot be seen, so a client may take as
-// long for it as the grace, or as the least rate allows for a full write.
-func newGuard(o Options, conns *table, flows *flows, logger *zap.Logger) *guard {
-	g := &guard{conns: conns, flows: flows, logger: logger}
-	if o.MinRate > 0 {
-		g.patience = max(o.MinRateGrace, time.Duration(writeSize)*time.Second/time.Duration(o.MinRate))
-	}
-	return g
+// debt is the guard's account of a connection on which something waits for the
+// client. See [flows.account] for how it is kept.
+type debt struct {
+	open   bool
+	acked  uint64 // bytes that the client had acknowledged at the last look
+	credit time.Duration
 }
 
 // run keeps the table's clock and watch until ctx ends.
 func (g *guard) run(ctx context.Context) {
 	began := time.Now()
 	tick := 250 * time.Millisecond
-	if g.patience > 0 {
-		tick = min(tick, max(min(g.patience, g.flows.grace)/8, 5*time.Millisecond))
+	if g.flows.rate > 0 {
+		tick = min(tick, max(g.flows.grace/8, 5*time.Millisecond))
 	}
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
@@ -51,30 +43,52 @@ func (g *guard) run(ctx context.Context) {
 	}
 }
 
-// look cuts the connections whose client has had its time.
+// look takes note of the time, and cuts those whose client has had its share.
 func (g *guard) look(now int64) {
 	before := g.conns.clock.Swap(now)
-	if g.patience <= 0 {
+	if g.flows.rate <= 0 {
 		return
 	}
-	g.flows.account(time.Duration(now - before))
+	passed := time.Duration(now - before)
+	g.flows.account(passed)
 	g.conns.each(func(c *conn) {
-		if c.exempt.Load() {
-			return
-		}
-		if began := c.writing.Load(); began != 0 {
-			if now-began > g.patience.Nanoseconds() {
-				g.cut(c)
-			}
-			return
-		}
-		// Without a request, but its last answer still waits in the kernel:
-		// asked once, when the time for it has passed.
-		rested := c.rested.Load() + g.patience.Nanoseconds()
-		if phase(c.phase.Load()) == idle && rested > before && rested <= now && unsent(c.Conn) > 0 {
-			g.cut(c)
+		if !c.left.Load() && !c.bounded.Load() && c.waits(before, now) {
+			g.charge(c, passed)
+		} else {
+			c.debt.open = false
 		}
 	})
+}
+
+// waits reports whether something waits for the client: a write that had begun
+// at the look before, or an answer that is still in the kernel while the
+// connection rests. The latter is asked once, a moment after the answer, and
+// again as long as it holds: asking costs a system call.
+func (c *conn) waits(before, now int64) bool {
+	if began := c.writing.Load(); began != 0 {
+		return began < now
+	}
+	if phase(c.phase.Load()) != idle {
+		return false
+	}
+	due := c.rested.Load() + settle.Nanoseconds()
+	return (c.debt.open || before < due && due <= now) && unsent(c.Conn) > 0
+}
+
+// charge charges a client the time that passed, and credits what it has taken.
+// How much of one write has been taken only the kernel knows; where it does not
+// tell, a write may take as long as the grace.
+func (g *guard) charge(c *conn, passed time.Duration) {
+	taken := acknowledged(c.Conn)
+	if !c.debt.open {
+		c.debt = debt{open: true, acked: taken, credit: g.flows.grace}
+		return
+	}
+	c.debt.credit = g.flows.earn(c.debt.credit-passed, int64(taken-c.debt.acked))
+	c.debt.acked = taken
+	if c.debt.credit <= 0 {
+		g.cut(c)
+	}
 }
 
 // cut ends a connection at once: what it did not take must not stay in the

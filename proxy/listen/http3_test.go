@@ -274,17 +274,25 @@ func TestHTTP3HasNoEarlyData(t *testing.T) {
 }
 
 func TestUDPSocketIsOpenedWithTheOthersOrNone(t *testing.T) {
-	taken, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer taken.Close()
-	wanted := taken.LocalAddr().String()
+	var wanted string // free for TCP, taken for UDP
+	eventually(t, "such a port", func() bool {
+		taken, err := net.ListenPacket("udp", "127.0.0.1:0")
+		if err != nil {
+			return false
+		}
+		t.Cleanup(func() { taken.Close() })
+		wanted = taken.LocalAddr().String()
+		free, err := net.Listen("tcp", wanted)
+		if err == nil {
+			free.Close()
+		}
+		return err == nil
+	})
 	o := Options{
 		HTTPS: []string{wanted}, HTTP3: true, Handler: http.NotFoundHandler(),
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return nil, nil }, Logger: zap.NewNop(),
 	}
-	_, err = Open(t.Context(), o)
+	_, err := Open(t.Context(), o)
 	failed, is := errors.AsType[*Error](err)
 	if !is || failed.Address != wanted+"/udp" || !errors.Is(err, syscall.EADDRINUSE) || !strings.Contains(failed.Hint(), "ss -lunp") {
 		t.Errorf("got %v", err)

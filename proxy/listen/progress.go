@@ -75,13 +75,12 @@ func (l *flows) account(passed time.Duration) {
 	var slow []*flow
 	l.mu.Lock()
 	for f := l.first; f != nil; f = f.next {
-		moved := f.moved.Load()
-		f.credit += time.Duration(min(moved-f.accounted, l.rate*int64(l.grace/time.Second+1))) * time.Second / time.Duration(l.rate)
-		f.accounted = moved
 		if f.waiting.Load() {
 			f.credit -= passed
 		}
-		f.credit = min(f.credit, l.grace)
+		moved := f.moved.Load()
+		f.credit = l.earn(f.credit, moved-f.accounted)
+		f.accounted = moved
 		if f.credit <= 0 && !f.exempt.Load() {
 			slow = append(slow, f)
 		}
@@ -90,6 +89,14 @@ func (l *flows) account(passed time.Duration) {
 	for _, f := range slow {
 		f.cut()
 	}
+}
+
+// earn adds to a credit what moving some bytes is worth, up to the grace.
+func (l *flows) earn(credit time.Duration, moved int64) time.Duration {
+	if worth := float64(moved) / float64(l.rate); worth < l.grace.Seconds() {
+		return min(credit+time.Duration(worth*float64(time.Second)), l.grace)
+	}
+	return l.grace
 }
 
 // cut wakes up who waits for the client.

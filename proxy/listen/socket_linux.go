@@ -9,23 +9,37 @@ import (
 
 // unsent returns how many bytes of a connection the peer has not acknowledged,
 // 0 if that cannot be known.
-func unsent(c net.Conn) int {
+func unsent(c net.Conn) (n int) {
+	ask(c, func(fd int) (err error) {
+		n, err = unix.IoctlGetInt(fd, unix.SIOCOUTQ)
+		return err
+	})
+	return n
+}
+
+// acknowledged returns how many bytes the peer has acknowledged since the
+// connection was made, 0 if that cannot be known.
+func acknowledged(c net.Conn) (n uint64) {
+	ask(c, func(fd int) error {
+		info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+		if err == nil {
+			n = info.Bytes_acked
+		}
+		return err
+	})
+	return n
+}
+
+// ask puts a question to the kernel. There is nothing to be done about a
+// connection that is gone or is none of TCP.
+func ask(c net.Conn, question func(fd int) error) {
 	socket, ok := c.(syscall.Conn)
 	if !ok {
-		return 0
+		return
 	}
-	raw, err := socket.SyscallConn()
-	if err != nil {
-		return 0
+	if raw, err := socket.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { _ = question(int(fd)) })
 	}
-	n := 0
-	err = raw.Control(func(fd uintptr) {
-		n, err = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ)
-	})
-	if err != nil {
-		return 0
-	}
-	return n
 }
 
 // openFiles returns how many descriptors the process may have open, 0 if that

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"runtime"
 	"runtime/debug"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,13 +18,16 @@ func TestReliefComesBeforeRefusalAndAllPassesByItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		core, logs := observer.New(zap.DebugLevel)
 		g := New(Options{Percent: 85, Logger: zap.New(core)})
-		used, given, helps := uint64(10), 0, true
-		g.measure = func() (uint64, uint64) { return used * 1000, 100_000 }
+		var used, given atomic.Int64
+		var helps atomic.Bool
+		used.Store(10)
+		helps.Store(true)
+		g.measure = func() (uint64, uint64) { return uint64(used.Load()) * 1000, 100_000 }
 		g.collect = func() {}
 		g.OnShort(func() {
-			given++
-			if helps {
-				used = 80
+			given.Add(1)
+			if helps.Load() {
+				used.Store(80)
 			}
 		})
 		ctx, cancel := context.WithCancel(t.Context())
@@ -32,31 +36,32 @@ func TestReliefComesBeforeRefusalAndAllPassesByItself(t *testing.T) {
 		pass := func() { time.Sleep(defaultInterval); synctest.Wait() }
 
 		pass()
-		if given != 0 || g.Refusing() || logs.Len() != 0 {
-			t.Errorf("with memory to spare: %d, %v, %v", given, g.Refusing(), logs.All())
+		if given.Load() != 0 || g.Refusing() || logs.Len() != 0 {
+			t.Errorf("with memory to spare: %d, %v, %v", given.Load(), g.Refusing(), logs.All())
 		}
-		used = 90
+		used.Store(90)
 		pass()
-		if given != 1 || g.Refusing() {
-			t.Errorf("what was given back sufficed, but: %d, refusing %v", given, g.Refusing())
+		if given.Load() != 1 || g.Refusing() {
+			t.Errorf("what was given back sufficed, but: %d, refusing %v", given.Load(), g.Refusing())
 		}
-		helps, used = false, 95
+		helps.Store(false)
+		used.Store(95)
 		pass()
-		if given != 2 || !g.Refusing() {
-			t.Errorf("nothing helped, but: %d, refusing %v", given, g.Refusing())
+		if given.Load() != 2 || !g.Refusing() {
+			t.Errorf("nothing helped, but: %d, refusing %v", given.Load(), g.Refusing())
 		}
-		used = 80
+		used.Store(80)
 		pass()
-		if given != 3 || g.Refusing() {
-			t.Errorf("below the threshold, not yet below relief: %d, refusing %v", given, g.Refusing())
+		if given.Load() != 3 || g.Refusing() {
+			t.Errorf("below the threshold, not yet below relief: %d, refusing %v", given.Load(), g.Refusing())
 		}
-		used = 70
+		used.Store(70)
 		pass()
 		pass()
-		if given != 3 || g.Refusing() || logs.Len() != 2 {
-			t.Errorf("after it was over: %d, %v, %v", given, g.Refusing(), logs.All())
+		if given.Load() != 3 || g.Refusing() || logs.Len() != 2 {
+			t.Errorf("after it was over: %d, %v, %v", given.Load(), g.Refusing(), logs.All())
 		}
-		helps, used = false, 100
+		used.Store(100)
 		pass()
 		cancel()
 		if err := <-ended; !errors.Is(err, context.Canceled) || g.Refusing() {

@@ -29,6 +29,7 @@ type library struct {
 	name  *resolve.Name // nil: nothing changes
 
 	patience   time.Duration // until the response's head; 0 is no limit
+	pieces     time.Duration // with each piece of a body; 0 is no limit
 	connecting time.Duration // until there is a connection; 0 is no limit
 
 	current atomic.Pointer[session]
@@ -53,7 +54,7 @@ type session struct {
 }
 
 func newLibrary(of *Server, start func(*session) *http.Transport) *library {
-	l := &library{name: of.name, start: start, patience: of.options.ResponseHeaderTimeout, connecting: of.options.ConnectTimeout}
+	l := &library{name: of.name, start: start, patience: of.options.ResponseHeaderTimeout, connecting: of.options.ConnectTimeout, pieces: of.options.BodyTimeout}
 	l.renew()
 	return l
 }
@@ -69,7 +70,10 @@ func (l *library) RoundTrip(req *http.Request) (*http.Response, error) {
 	if l.name != nil {
 		l.follow(l.name.Answer())
 	}
-	return patiently(l.current.Load(), forLibrary(req), h1.ResponseHeaderTimeout(req.Context(), l.patience))
+	engine := l.current.Load()
+	return piecewise(forLibrary(req), l.pieces, func(req *http.Request) (*http.Response, error) {
+		return patiently(engine, req, h1.ResponseHeaderTimeout(req.Context(), l.patience))
+	})
 }
 
 // RoundTrip sends a request once it is its turn.

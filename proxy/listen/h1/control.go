@@ -85,6 +85,7 @@ func (w *response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		c.release()
 	}
 	c.dropDeadlines()
+	c.observe(http.StateHijacked)
 	var from io.Reader = c.nc
 	if len(ahead) > 0 {
 		from = io.MultiReader(bytes.NewReader(ahead), c.nc)

@@ -41,6 +41,7 @@ func (c *conn) requests() bool {
 			c.refuse(err)
 			return true
 		}
+		c.observe(http.StateActive) // not before: half a request has no claim to be spared
 		switch c.handle(x) {
 		case keep:
 			continue
@@ -49,7 +50,7 @@ func (c *conn) requests() bool {
 		case end:
 			_ = c.nc.Close()
 		case abort:
-			_ = c.raw().Close()
+			c.cut(x.mode == untilClose)
 		case hijacked:
 		}
 		return true
@@ -77,7 +78,6 @@ func (c *conn) await(fresh bool) bool {
 		}
 	}
 	c.open()
-	c.observe(http.StateActive)
 	c.limitRead(after(c.server.options.HeaderTimeout))
 	return true
 }
@@ -168,6 +168,16 @@ func (c *conn) linger() {
 	}
 }
 
+// cut closes the connection without a word, by a reset if its end would
+// otherwise be taken for that of a body (RFC 9112 section 8).
+func (c *conn) cut(reset bool) {
+	raw := c.raw()
+	if socket, ok := raw.(interface{ SetLinger(int) error }); ok && reset {
+		_ = socket.SetLinger(0)
+	}
+	_ = raw.Close()
+}
+
 // What becomes of a connection after a request.
 type fate uint8
 
@@ -218,6 +228,6 @@ func (c *conn) call(x *exchange) (completed bool) {
 			}
 		}
 	}()
-	c.server.options.Handler.ServeHTTP(&x.response, x.request)
+	c.server.options.Handler.ServeHTTP(&x.response, &x.request)
 	return true
 }

@@ -37,9 +37,9 @@ type Options struct {
 	// IdleTimeout bounds the time between two requests.
 	IdleTimeout time.Duration
 
-	// State is told when a connection begins to serve a request
-	// ([http.StateActive]) and when it waits for the next ([http.StateIdle]).
-	// Nil is fine.
+	// State is told when a connection has read the head of a request
+	// ([http.StateActive]), when it waits for the next ([http.StateIdle]), and
+	// when a handler takes it over ([http.StateHijacked]). Nil is fine.
 	State func(net.Conn, http.ConnState)
 
 	// Refused is told of every malformed request, after it was answered. Nil
