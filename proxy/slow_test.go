@@ -332,3 +332,37 @@ func TestWithoutMemoryRequestsGet503(t *testing.T) {
 		t.Errorf("afterwards: %d", got)
 	}
 }
+
+func TestAnHonestSlowReaderGetsAll(t *testing.T) {
+	const size = 60_000 // at 20 KB/s: three seconds, and fifteen times the grace
+	w := start(t, over3(hurried(sites("a.test", backend(t, func(rw http.ResponseWriter, _ *http.Request) {
+		rw.Write(make([]byte, size))
+	})))))
+	for name, client := range w.versions() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			res, err := client.Get("https://a.test/")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer res.Body.Close()
+			tick := time.NewTicker(10 * time.Millisecond)
+			defer tick.Stop()
+			got := 0
+			for piece := make([]byte, 200); ; {
+				<-tick.C
+				n, err := io.ReadFull(res.Body, piece)
+				got += n
+				if err == io.EOF || err == io.ErrUnexpectedEOF {
+					break
+				}
+				if err != nil {
+					t.Fatalf("after %d bytes: %v", got, err)
+				}
+			}
+			if got != size {
+				t.Errorf("got %d bytes of %d", got, size)
+			}
+		})
+	}
+}
