@@ -67,7 +67,7 @@ type PHP struct {
 	Env Pairs `yaml:"env"`
 
 	// Time that the server may be silent, before its answer and within it; past
-	// it the client gets 504. 0 is no limit.
+	// it the client gets 504. A response_timeout counts instead. 0 is no limit.
 	Timeout time.Duration `yaml:"timeout" default:"60s"`
 }
 

@@ -44,6 +44,9 @@ func (b *routeBuilder) php() http.Handler {
 		ConnectTimeout: b.cfg.Limits.ConnectTimeout, HeadBytes: int(b.cfg.Limits.ResponseHeaderBytes),
 		Stderr: func(r *http.Request, script, text string) { b.proxy.scriptSaid(r, at, script, text) },
 	}
+	if own := b.place.ResponseTimeout; own != nil {
+		transport.Timeout = *own
+	}
 	for _, pair := range from.Env {
 		transport.Env = append(transport.Env, [2]string{pair.Name, pair.Value})
 	}
