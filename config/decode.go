@@ -93,6 +93,7 @@ var (
 	siteType      = reflect.TypeFor[Site]()
 	textsType     = reflect.TypeFor[Texts]()
 	pairsType     = reflect.TypeFor[Pairs]()
+	usersType     = reflect.TypeFor[Users]()
 	redirectType  = reflect.TypeFor[Redirect]()
 	respondType   = reflect.TypeFor[Respond]()
 )
@@ -131,6 +132,9 @@ func (d *decoder) value(n ast.Node, v reflect.Value, s slot) {
 	case pairsType:
 		d.pairs(n, v, s)
 		return
+	case usersType:
+		d.users(n, v, s)
+		return
 	case serverType:
 		if text, at, ok := torn(n); ok {
 			d.fill(v)
@@ -160,6 +164,10 @@ func (d *decoder) value(n ast.Node, v reflect.Value, s slot) {
 	switch v.Kind() {
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
+		if switchedOff(n, v.Elem()) {
+			d.src.mark(s.path, s.at)
+			return
+		}
 		d.value(n, v.Elem(), s)
 	case reflect.Struct:
 		if !d.toggled(n, v, s) {

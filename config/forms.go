@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
+
+	"github.com/sallyport/sallyport/config/secret"
 )
 
 // This file decodes the values that have a short form.
@@ -119,6 +121,59 @@ func (d *decoder) pairs(n ast.Node, v reflect.Value, s slot) {
 		pairs = append(pairs, pair)
 	}
 	v.Set(reflect.ValueOf(pairs))
+}
+
+// switchedOff reports whether a node says `off` where a mapping can be switched
+// off, and notes it: a route does without what its site has.
+func switchedOff(n ast.Node, v reflect.Value) bool {
+	if v.Kind() != reflect.Struct || !isOff(n) {
+		return false
+	}
+	switched := v.FieldByName("Off")
+	if !switched.IsValid() || switched.Kind() != reflect.Bool {
+		return false
+	}
+	switched.SetBool(true)
+	return true
+}
+
+// users decodes a mapping of names to hashes. Hashes are full of dollar signs,
+// which hope for nothing here, and are secrets.
+func (d *decoder) users(n ast.Node, v reflect.Value, s slot) {
+	d.src.mark(s.path, s.at)
+	list, ok := entries(n)
+	if !ok {
+		d.wrong(n, s, "wants names and the hashes of their passwords", "write users: {NAME: HASH}, with hashes made by: htpasswd -nB NAME")
+		return
+	}
+	first := make(map[string]span)
+	users := Users{}
+	for _, entry := range list {
+		name, at, ok := d.key(entry, s)
+		if !ok {
+			continue
+		}
+		shown := name
+		if !printable(name) {
+			shown = "…"
+		}
+		path := s.path + "[" + shown + "]"
+		d.src.mark(path, at)
+		d.src.hide(at.line, at.line)
+		hash, isText := scalarText(entry.Value)
+		before, twice := first[name]
+		switch {
+		case twice:
+			d.fail(at, path, path+" is written twice", fmt.Sprintf("the first is on line %d; keep one", before.line))
+			continue
+		case !isText || strings.TrimSpace(hash) == "":
+			d.fail(at, path, path+" wants the hash of a password", "make one with: htpasswd -nB "+shown)
+			continue
+		}
+		first[name] = at
+		users = append(users, User{Name: name, Hash: secret.New(strings.TrimSpace(hash))})
+	}
+	v.Set(reflect.ValueOf(users))
 }
 
 // sites decodes the mapping of names to sites, in the order of the file.

@@ -11,7 +11,7 @@ import (
 
 // plainKeys are the keys of the language that sound secret but hold a file
 // name or a plain word. (`key` alone is judged by what is around it.)
-var plainKeys = [...]string{"token_file", "mac_key_file", "key_id", "key_type"}
+var plainKeys = [...]string{"token_file", "mac_key_file", "key_id", "key_type", "key_file", "pass_authorization", "remove_token"}
 
 // secretWords are the words that make a key sound secret.
 var secretWords = [...]string{

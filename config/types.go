@@ -32,6 +32,14 @@ type Config struct {
 	// is never asked for a token.
 	Cloudflare []Credential `yaml:"cloudflare"`
 
+	// Proxies in front that are believed when they say who the client is:
+	// addresses, networks (`10.0.0.0/8`), and `cloudflare`, which stands for the
+	// networks that Cloudflare publishes (as of 2023-09-28, unchanged in 2026). Of
+	// X-Forwarded-For and Forwarded the rightmost address that is not listed here
+	// is the client's; CF-Connecting-IP counts from Cloudflare alone. From anybody
+	// else all these are removed.
+	TrustedProxies Texts `yaml:"trusted_proxies"`
+
 	// Groups of servers, by name: a site's `proxy` may say the name instead of
 	// an address. A name is made of letters, digits, `-`, `_` and `.`.
 	Upstreams []Upstream `yaml:"upstreams"`
@@ -75,6 +83,11 @@ type Listen struct {
 	// clients of HTTP/1.1 and HTTP/2. Off unless asked for: it needs the same
 	// ports open for UDP, and costs about twice the processor time of HTTP/2.
 	HTTP3 bool `yaml:"http3" default:"false"`
+
+	// Load balancers (addresses or networks) that begin each connection with a
+	// PROXY preamble, version 1 or 2, on the addresses of http and https alike. They
+	// must send it, and nobody else may. Not for HTTP/3.
+	ProxyProtocol Texts `yaml:"proxy_protocol"`
 }
 
 // Addresses is a list of host:port. In the file one address may stand without
@@ -220,6 +233,9 @@ type TLS struct {
 
 	// PEM file with the private key. Read again when it changes.
 	Key string `yaml:"key" kind:"path"`
+
+	// Ask clients for certificates of their own.
+	ClientAuth *ClientAuth `yaml:"client_auth"`
 }
 
 // Issuer says who signs a name's certificate.

@@ -91,6 +91,23 @@ type Handling struct {
 	// them like others, or `refuse` them with 403. Empty is `redirect`.
 	HTTP string `yaml:"http" enum:"redirect,serve,refuse"`
 
+	// Clients that may come in: addresses, networks, or `all`. Everybody else gets
+	// 403. Empty: everybody.
+	Allow Texts `yaml:"allow"`
+
+	// Clients that may not. Looked at before allow, so that a client in both stays
+	// out.
+	Deny Texts `yaml:"deny"`
+
+	// Ask for a name and a password.
+	BasicAuth *BasicAuth `yaml:"basic_auth"`
+
+	// Ask for a JSON Web Token.
+	JWT *JWT `yaml:"jwt"`
+
+	// Ask a server of authentication.
+	ForwardAuth *ForwardAuth `yaml:"forward_auth"`
+
 	// Take a prefix off the path before it is passed on. Paths without it stay.
 	StripPrefix string `yaml:"strip_prefix"`
 

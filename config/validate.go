@@ -26,6 +26,7 @@ type validator struct {
 func validate(cfg *Config, doubtful map[string]bool) Problems {
 	v := &validator{cfg: cfg, src: cfg.source, doubtful: doubtful, cacheFolders: make(map[string]string)}
 	v.listen()
+	v.clients()
 	v.cloudflare()
 	v.upstreams()
 	v.rateLimits()

@@ -256,6 +256,7 @@ func pathFault(text string) *fault {
 
 // handling checks how requests are treated.
 func (v *validator) handling(h *Handling, path string) {
+	v.access(h, path)
 	v.headers(h, path)
 	v.shaping(h, path)
 	if h.Rewrite != "" && h.RewriteRegexp != nil {

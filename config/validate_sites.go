@@ -33,6 +33,7 @@ func (v *validator) sites() {
 	for _, site := range sites {
 		v.actions(site, owners)
 		v.tls(site)
+		v.clientAuth(site)
 	}
 	v.acmeNames()
 }

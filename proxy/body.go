@@ -3,6 +3,7 @@ package proxy
 import (
 	"io"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,6 +22,8 @@ type requestBody struct {
 	end *http.Request // whose Trailer the server fills
 	out *http.Request // whose Trailer is filled at the end
 
+	reserved []string // what a trailer must not be
+
 	mu     sync.Mutex // held while reading
 	closed atomic.Bool
 	whole  atomic.Bool
@@ -38,7 +41,7 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	switch {
 	case err == io.EOF:
 		for name, values := range b.end.Trailer {
-			if trailerAllowed(name) {
+			if trailerAllowed(name) && !slices.Contains(b.reserved, name) {
 				b.out.Trailer[name] = values
 			}
 		}

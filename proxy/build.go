@@ -6,18 +6,22 @@ import (
 	"time"
 
 	"github.com/sallyport/sallyport/config"
+	"github.com/sallyport/sallyport/proxy/middleware/clientip"
 	"github.com/sallyport/sallyport/proxy/upstream"
 )
 
 // Generation is everything that was built from one configuration. It never
 // changes after Prepare.
 type Generation struct {
-	router  *router
-	pools   map[string]*pool // by what a site's proxy says: a name or an address
-	members map[upstream.MemberOptions]*upstream.Member
-	kept    kept
-	bounds  bounds
-	drain   time.Duration // for upgraded connections of pools that the next generation drops
+	router      *router
+	pools       map[string]*pool // by what a site's proxy says: a name or an address
+	members     map[upstream.MemberOptions]*upstream.Member
+	kept        kept
+	trust       *clientip.Trust // whom to believe about clients
+	bounds      bounds
+	asksClients bool          // some site wants certificates of its clients
+	reserved    []string      // fields that only we may set, see exchange.Exchange
+	drain       time.Duration // for upgraded connections of pools that the next generation drops
 }
 
 // pool is an upstream and the upgraded connections to it. Pools live as long
@@ -47,6 +51,8 @@ func (p *Proxy) Prepare(cfg *config.Config) (*Generation, error) {
 		drain:   cfg.Limits.ShutdownTimeout,
 		bounds:  bounds{fields: cfg.Limits.RequestHeaderCount, target: int(cfg.Limits.URILength)},
 	}
+	next.trust = trustOf(cfg)
+	next.reserved = reservedOf(cfg)
 	var problems config.Problems
 	for i := range cfg.Sites {
 		problems = append(problems, p.addSite(next, cfg, &cfg.Sites[i])...)

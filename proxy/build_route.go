@@ -43,11 +43,11 @@ func stages() []stage {
 		{"rate_limit", (*routeBuilder).rateLimit},
 
 		// Who.
-		{"allow, deny", nil},
-		{"client_auth", nil},
-		{"basic_auth", nil},
-		{"jwt", nil},
-		{"forward_auth", nil},
+		{"allow, deny", (*routeBuilder).access},
+		{"client_auth", (*routeBuilder).clientCertificate},
+		{"basic_auth", (*routeBuilder).basicAuth},
+		{"jwt", (*routeBuilder).token},
+		{"forward_auth", (*routeBuilder).forwardAuth},
 
 		// What.
 		{"rate_limit by user", (*routeBuilder).userRateLimit},
@@ -72,7 +72,8 @@ type routeBuilder struct {
 	next     *Generation
 	cfg      *config.Config
 	site     *config.Site
-	place    config.Place // with the handling that holds for it
+	clients  *clientPolicy // what the site asks of its clients, nil for nothing
+	place    config.Place  // with the handling that holds for it
 	problems config.Problems
 }
 
@@ -116,9 +117,10 @@ func (p *Proxy) routes(next *Generation, cfg *config.Config, entry *config.Site)
 		s.parameters = target.Keep
 	}
 	var problems config.Problems
+	s.clients, problems = p.clientsOf(next, cfg, entry)
 	taken := make(map[string]bool)
 	for i, place := range entry.Places() {
-		b := &routeBuilder{proxy: p, next: next, cfg: cfg, site: entry, place: place}
+		b := &routeBuilder{proxy: p, next: next, cfg: cfg, site: entry, clients: s.clients, place: place}
 		one := b.build()
 		problems = append(problems, b.problems...)
 		if len(entry.Routes) > 0 {

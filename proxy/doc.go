@@ -1,15 +1,20 @@
 // Package proxy is the data plane: it turns a configuration into one immutable
 // [Generation] of handlers and serves requests with the current one.
 //
-// A request's way: [Proxy.ServeHTTP] gives it an id, takes away what a client
-// must not say (edge.go), finds the site by host (router.go), and the site's
-// action answers: forward.go sends it to an upstream, which chooses the server,
-// and copies the response back. Every failure, wherever it happens, is
-// classified, logged and answered in failure.go.
+// A request's way: [Proxy.ServeHTTP] makes its record (recorder.go), gives it an
+// id, takes away what a client must not say (edge.go), finds the site by host
+// (router.go), brings its target into the one form in which it is matched and
+// forwarded (settle.go), finds the route (route.go), and the route's action
+// answers behind the route's middleware: forward.go sends it to an upstream,
+// which chooses the server, and copies the response back. Every failure,
+// wherever it happens, is classified, logged and answered in failure.go.
 //
 // The package imports no TLS manager and no engine: those stand behind
 // [net/http.Handler] and [net/http.RoundTripper]. Of its files only build.go
-// imports config. Generations own nothing that lives longer than they; pools
+// and build_*.go import config: build_route.go has the order of a route's
+// middleware, and one file for each concern turns its keys into options. What
+// lives longer than a generation (a limiter, a cache) goes through keep (keep.go)
+// under a key made of its options. Generations own nothing that lives longer than they; pools
 // are owned by the Proxy, which carries them and their members over from one
 // generation to the next, starts their health checks at Commit and ends them
 // when no generation needs them.
@@ -26,13 +31,20 @@
 // # What a server behind the proxy receives
 //
 // The request as the client sent it, method, target and Host included, byte
-// for byte, except:
+// for byte, except for what its route says, and:
 //
-//   - X-Forwarded-For and X-Real-IP are the address of the peer,
-//     X-Forwarded-Proto the scheme, X-Forwarded-Host the Host, X-Request-Id a
-//     new random id. Nothing of the kind is taken from outside: Forwarded and
-//     all of X-Forwarded-* are removed first (X-Forwarded-Port is not set:
-//     X-Forwarded-Host has the port if there is one).
+//   - Dot segments of the path are resolved, and a target in absolute form
+//     becomes one in origin form; see the package target.
+//   - X-Real-IP is the client's address, X-Forwarded-For that and after it the
+//     trusted proxies by which the request came, the peer last;
+//     X-Forwarded-Proto is the client's scheme, X-Forwarded-Host the Host,
+//     X-Request-Id a new random id. Nothing of the kind is passed on as it came:
+//     Forwarded, X-Forwarded-*, CF-Connecting-IP, True-Client-IP, X-Client-IP
+//     and X-Cluster-Client-IP are removed first (X-Forwarded-Port is not set:
+//     X-Forwarded-Host has the port if there is one). CF-Connecting-IP is set
+//     again for requests that Cloudflare passed on, if it is trusted.
+//   - Fields that tell who a client is on some site (copy_headers of
+//     forward_auth, headers of jwt and client_auth) are removed on all sites.
 //   - Fields whose name contains "_" are dropped, as nginx does: many
 //     applications cannot tell X_Forwarded_For from X-Forwarded-For.
 //   - Connection and the fields that it names, Keep-Alive, Proxy-Connection,

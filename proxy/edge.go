@@ -89,7 +89,7 @@ func checkMethod(method string) error {
 // in canonical form.
 func forged(name string) bool {
 	switch name {
-	case "Forwarded", "X-Real-Ip", requestID:
+	case "Forwarded", "X-Real-Ip", cloudflareClient, "Cf-Connecting-Ipv6", "True-Client-Ip", "X-Client-Ip", "X-Cluster-Client-Ip", requestID:
 		return true
 	}
 	return strings.HasPrefix(name, "X-Forwarded-")

@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -25,6 +26,7 @@ import (
 	"github.com/sallyport/sallyport/config"
 	"github.com/sallyport/sallyport/proxy"
 	"github.com/sallyport/sallyport/proxy/listen"
+	"github.com/sallyport/sallyport/proxy/middleware/cidr"
 )
 
 // world is a proxy on real sockets, with TLS, and what a test needs to talk to
@@ -97,6 +99,15 @@ func change(cfg *config.Config, adjust func(*config.Upstream)) *config.Config {
 	return cfg
 }
 
+// balancers is who begins connections with a PROXY preamble.
+func balancers(cfg *config.Config) func(netip.Addr) bool {
+	networks := config.Networks(cfg.Listen.ProxyProtocol)
+	if len(networks) == 0 {
+		return nil
+	}
+	return cidr.Of(networks...).Contains
+}
+
 // start serves cfg until the test ends.
 func start(t testing.TB, cfg *config.Config) *world {
 	t.Helper()
@@ -128,6 +139,8 @@ func startWith(t testing.TB, cfg *config.Config, o proxy.Options) *world {
 	server, err := listen.Open(ctx, listen.Options{
 		HTTP: []string{"127.0.0.1:0"}, HTTPS: []string{"127.0.0.1:0"}, HTTP3: cfg.Listen.HTTP3,
 		Handler: w.proxy, Redirect: w.proxy.RedirectHandler(),
+		ClientAuth:            w.proxy.ClientAuth,
+		Balancers:             balancers(cfg),
 		GetCertificate:        func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return certificate, nil },
 		Connections:           cfg.Limits.Connections,
 		ConnectionsPerAddress: cfg.Limits.ConnectionsPerAddress,

@@ -98,9 +98,9 @@ func setTrailers(h, trailer http.Header) {
 }
 
 // allowedTrailers returns a copy of what may pass of a request's trailers.
-func allowedTrailers(trailer http.Header) http.Header {
+func allowedTrailers(trailer http.Header, reserved []string) http.Header {
 	out := make(http.Header, len(trailer))
 	maps.Copy(out, trailer)
-	maps.DeleteFunc(out, func(name string, _ []string) bool { return !trailerAllowed(name) })
+	maps.DeleteFunc(out, func(name string, _ []string) bool { return !trailerAllowed(name) || slices.Contains(reserved, name) })
 	return out
 }

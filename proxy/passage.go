@@ -31,7 +31,7 @@ type passage struct {
 
 	out    http.Request
 	url    url.URL
-	client [3]string // what the server is told of the client
+	client [4]string // what the server is told of the client
 
 	mu    sync.Mutex
 	count int
@@ -73,9 +73,9 @@ func (p *passage) outgoing(x *exchange.Exchange, headers *sync.Pool) (*http.Requ
 	if r.ContentLength < 0 || len(r.Trailer) > 0 {
 		out.ContentLength = -1
 		delete(out.Header, "Content-Length")
-		out.Trailer = allowedTrailers(r.Trailer) // those announced; the values follow the body
+		out.Trailer = allowedTrailers(r.Trailer, x.Reserved) // those announced; the values follow the body
 	}
-	body := &requestBody{in: r, end: cmp.Or(x.Original, r), out: out}
+	body := &requestBody{in: r, reserved: x.Reserved, end: cmp.Or(x.Original, r), out: out}
 	out.Body = body
 	return out, body
 }
@@ -118,8 +118,9 @@ func (p *passage) setHeader(x *exchange.Exchange) {
 	if r.ContentLength == 0 {
 		delete(out, "Expect") // nothing to continue with
 	}
-	p.client = [...]string{clientText(x, r), x.Scheme(), r.Host}
-	out["X-Forwarded-For"] = p.client[0:1:1]
+	client := clientText(x, r)
+	p.client = [...]string{client, x.Scheme(), r.Host, forwardedFor(x, client)}
+	out["X-Forwarded-For"] = p.client[3:4:4]
 	out["X-Real-Ip"] = p.client[0:1:1]
 	out["X-Forwarded-Proto"] = p.client[1:2:2]
 	out["X-Forwarded-Host"] = p.client[2:3:3]

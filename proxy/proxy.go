@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/sallyport/sallyport/proxy/exchange"
+	"github.com/sallyport/sallyport/proxy/middleware/clientip"
 )
 
 // Options is what a Proxy needs besides its configuration.
@@ -51,6 +52,7 @@ type Proxy struct {
 	logger   *zap.Logger
 	current  atomic.Pointer[Generation]
 	failures *failureLog
+	gateway  *clientip.Watch
 	buffers  sync.Pool // of *[copySize]byte
 	copiers  sync.Pool // of *copier
 	headers  sync.Pool // of http.Header, empty
@@ -68,6 +70,7 @@ func New(o Options) *Proxy {
 		options:  o,
 		logger:   o.Logger,
 		failures: newFailureLog(),
+		gateway:  clientip.NewWatch(clientip.Gateway()),
 		retired:  make(map[*pool]struct{}),
 		buffers:  sync.Pool{New: func() any { return new([copySize]byte) }},
 		headers:  sync.Pool{New: func() any { return make(http.Header, 24) }},
@@ -121,8 +124,9 @@ func (p *Proxy) serve(w *recorder, r *http.Request, to *route) {
 // is committed.
 func (p *Proxy) enter(w *recorder, r *http.Request) (*site, error) {
 	g := p.current.Load()
+	var doubt error
 	if g != nil {
-		clientOf(g, &w.Exchange, r)
+		doubt = p.clientOf(g, &w.Exchange, r)
 	}
 	if err := w.admit(r, p.logger); err != nil {
 		return nil, err
@@ -130,6 +134,10 @@ func (p *Proxy) enter(w *recorder, r *http.Request) (*site, error) {
 	if g == nil {
 		return nil, errStarting
 	}
+	if doubt != nil {
+		return nil, doubt
+	}
+	dropClaims(g, &w.Exchange, r)
 	if err := g.bounds.check(r); err != nil {
 		return nil, err
 	}

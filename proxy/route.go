@@ -19,6 +19,7 @@ type site struct {
 	routes     []*route
 	merge      bool // slashes in a row are one
 	parameters target.Parameters
+	clients    *clientPolicy // what handshakes ask of clients, nil for nothing
 
 	byPath bool                // some route looks at the path
 	plain  bool                // some route is not redirected from plain HTTP

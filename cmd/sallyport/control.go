@@ -114,6 +114,8 @@ func needsRestart(before, after *config.Config) string {
 		return "listen.https"
 	case before.Listen.HTTP3 != after.Listen.HTTP3:
 		return "listen.http3"
+	case !slices.Equal(before.Listen.ProxyProtocol, after.Listen.ProxyProtocol):
+		return "listen.proxy_protocol"
 	case before.Storage != after.Storage:
 		return "storage"
 	case before.SocketPath() != after.SocketPath():

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"strconv"
 	"sync"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/sallyport/sallyport/proxy"
 	"github.com/sallyport/sallyport/proxy/admin"
 	"github.com/sallyport/sallyport/proxy/listen"
+	"github.com/sallyport/sallyport/proxy/middleware/cidr"
 	"github.com/sallyport/sallyport/proxy/pressure"
 	"github.com/sallyport/sallyport/tlsmgr"
 )
@@ -100,6 +102,8 @@ func (e *edge) listenOptions() listen.Options {
 		Handler:               e.proxy,
 		Redirect:              e.proxy.RedirectHandler(),
 		GetCertificate:        e.certificates.GetCertificate,
+		ClientAuth:            e.proxy.ClientAuth,
+		Balancers:             balancers(e.config),
 		Overloaded:            e.memory.Refusing,
 		Connections:           limits.Connections,
 		ConnectionsPerAddress: limits.ConnectionsPerAddress,
@@ -115,6 +119,15 @@ func (e *edge) listenOptions() listen.Options {
 		ShutdownTimeout:       limits.ShutdownTimeout,
 		Logger:                e.logger.Named("listen"),
 	}
+}
+
+// balancers is who begins connections with a PROXY preamble, nil for nobody.
+func balancers(cfg *config.Config) func(netip.Addr) bool {
+	networks := config.Networks(cfg.Listen.ProxyProtocol)
+	if len(networks) == 0 {
+		return nil
+	}
+	return cidr.Of(networks...).Contains
 }
 
 // health answers `sallyport healthcheck` with what is wrong. A name whose

@@ -24,6 +24,14 @@ type Exchange struct {
 	// a zone.
 	Client netip.Addr
 
+	// ForwardedFor is the chain of addresses for the server behind, from the
+	// client to the peer, if trusted proxies are in it, or "".
+	ForwardedFor string
+
+	// Reserved are the fields, in canonical form, that tell the server behind
+	// who a client is, on any site. A client's own are removed.
+	Reserved []string
+
 	// Secure says that the client speaks TLS, to us or to a trusted peer.
 	Secure bool
 

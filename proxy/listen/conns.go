@@ -54,6 +54,15 @@ func (c *conn) CloseWrite() error {
 	return net.ErrClosed
 }
 
+// SetLinger makes Close reset the connection if it is 0. The engine uses it
+// where an orderly end would make a cut answer look whole.
+func (c *conn) SetLinger(seconds int) error {
+	if socket, ok := c.Conn.(interface{ SetLinger(int) error }); ok {
+		return socket.SetLinger(seconds)
+	}
+	return net.ErrClosed
+}
+
 // Write writes to the socket. The guard knows when it began and cuts who does
 // not take it: two stores are cheaper than a deadline for each write.
 func (c *conn) Write(p []byte) (int, error) {

@@ -192,6 +192,10 @@ func (g *grammar) typeWords(k key) string {
 		return "text, or list of texts"
 	case "Pairs":
 		return "mapping of names to texts"
+	case "Users":
+		return "mapping of names to hashes"
+	case "*BasicAuth", "*ForwardAuth", "*JWT":
+		return "mapping, or `off`"
 	case "*Redirect":
 		return "text, or a mapping"
 	case "*Respond":

@@ -109,6 +109,10 @@ func (g *grammar) value(k key) (object, error) {
 		return object{"anyOf": []object{text, {"type": "array", "items": text}}}, nil
 	case "Pairs":
 		return object{"type": "object", "additionalProperties": object{"type": []string{"string", "number"}}}, nil
+	case "Users":
+		return object{"type": "object", "minProperties": 1, "additionalProperties": object{"type": "string", "minLength": 1, "writeOnly": true}}, nil
+	case "*BasicAuth", "*ForwardAuth", "*JWT":
+		return object{"anyOf": []object{{"enum": []any{"off", false}}, reference(strings.TrimPrefix(k.goType, "*"))}}, nil
 	case "[]RateLimit":
 		return object{"type": "object", "additionalProperties": reference("RateLimit")}, nil
 	case "RateLimits":

@@ -50,7 +50,7 @@ func (c *conn) requests() bool {
 		case end:
 			_ = c.nc.Close()
 		case abort:
-			_ = c.raw().Close()
+			c.cut(x.mode == untilClose)
 		case hijacked:
 		}
 		return true
@@ -166,6 +166,16 @@ func (c *conn) linger() {
 			return
 		}
 	}
+}
+
+// cut closes the connection without a word, by a reset if its end would
+// otherwise be taken for that of a body (RFC 9112 section 8).
+func (c *conn) cut(reset bool) {
+	raw := c.raw()
+	if socket, ok := raw.(interface{ SetLinger(int) error }); ok && reset {
+		_ = socket.SetLinger(0)
+	}
+	_ = raw.Close()
 }
 
 // What becomes of a connection after a request.

@@ -211,7 +211,7 @@ func (w *response) appendLength(b []byte, final bool) []byte {
 	case w.status < 200 || w.status == http.StatusNoContent: // RFC 9110 section 8.6
 	case w.declared >= 0: // HEAD
 		length = w.declared
-	case final && w.written > 0:
+	case final && w.written > 0 && !w.announces(w.status):
 		length = w.written
 	}
 	if length >= 0 {

@@ -432,16 +432,16 @@ func (x *exchange) announced() error {
 	return nil
 }
 
-// expectation reads the Expect field (RFC 9110 section 10.1.1), which HTTP/1.0
-// does not have.
+// expectation reads the Expect field (RFC 9110 section 10.1.1). HTTP/1.0 has no
+// 100 Continue to wait for.
 func (x *exchange) expectation() error {
 	expect, ok := x.request.Header["Expect"]
-	if !ok || x.request.ProtoMinor == 0 {
+	if !ok {
 		return nil
 	}
 	if len(expect) != 1 || !strings.EqualFold(expect[0], "100-continue") {
 		return errExpectation
 	}
-	x.response.awaited = x.body.kind != noBody
+	x.response.awaited = x.body.kind != noBody && x.request.ProtoMinor > 0
 	return nil
 }
