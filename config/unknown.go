@@ -20,6 +20,8 @@ func habit(t reflect.Type, key string) string {
 			return "write acme: {email: ADDRESS}"
 		case "site", "server", "servers", "hosts":
 			return "write sites"
+		case "set_real_ip_from", "real_ip_header", "forwarded_headers", "trusted_ips":
+			return "write trusted_proxies: [10.0.0.0/8]"
 		}
 	case reflect.TypeFor[Credential]():
 		switch key {
@@ -62,6 +64,9 @@ func habit(t reflect.Type, key string) string {
 			return "write max_connections"
 		}
 	case reflect.TypeFor[Route]():
+		if hint := accessHabit(key); hint != "" {
+			return hint
+		}
 		switch key {
 		case "proxy_pass", "reverse_proxy", "upstream", "server", "backend":
 			return "write proxy: http://HOST:PORT"
@@ -75,6 +80,9 @@ func habit(t reflect.Type, key string) string {
 			return "write respond: STATUS or redirect: ADDRESS"
 		}
 	case siteType:
+		if hint := accessHabit(key); hint != "" {
+			return hint
+		}
 		switch key {
 		case "locations", "location", "handle", "route", "paths":
 			return "write routes: [{path: /api/, proxy: http://HOST:PORT}]"
@@ -87,6 +95,25 @@ func habit(t reflect.Type, key string) string {
 		case "ssl", "https":
 			return "every site is served by HTTPS; tls says where its certificate comes from"
 		}
+	}
+	return ""
+}
+
+// accessHabit is habit for who may come in, on a site or a route.
+func accessHabit(key string) string {
+	switch key {
+	case "auth_basic", "basicauth", "auth_basic_user_file", "htpasswd":
+		return "write basic_auth: {users_file: FILE}"
+	case "auth_request", "forwardauth", "authelia", "authentik":
+		return "write forward_auth: {url: http://HOST:PORT/PATH, copy_headers: [Remote-User]}"
+	case "auth_jwt", "jwtauth":
+		return "write jwt: {jwks_url: https://HOST/PATH, issuer: https://HOST, audience: NAME}"
+	case "ssl_client_certificate", "ssl_verify_client", "client_auth", "mtls":
+		return "write tls: {client_auth: {ca: FILE}}"
+	case "ip_allow_list", "ip_whitelist", "whitelist", "ipallowlist":
+		return "write allow: [10.0.0.0/8]"
+	case "set_real_ip_from", "real_ip_header", "trusted_proxies":
+		return "write trusted_proxies: [10.0.0.0/8] at the top of the file"
 	}
 	return ""
 }

@@ -102,7 +102,7 @@ func TestAStrangersClaimsAboutItselfAreNeitherBelievedNorPassedOn(t *testing.T) 
 func TestATrustedProxysClaimIsTheClient(t *testing.T) {
 	server := backend(t, tell)
 	w := start(t, configured(t, "trusted_proxies: [127.0.0.1, 10.0.0.0/8]\nsites:\n  a.test: {tls: internal, allow: 203.0.113.0/24, proxy: %q}\n", server))
-	client := w.client(true)
+	client := w.client(false)
 	status, got := fetch(t, client, "https://a.test/", "X-Forwarded-For: 198.51.100.77, 203.0.113.9, 10.0.0.3", "X-Forwarded-Proto: http", "Cf-Connecting-Ip: 198.51.100.77", "X-Real-Ip: 198.51.100.77")
 	if want := "X-Forwarded-For=203.0.113.9, 10.0.0.3, 127.0.0.1 X-Forwarded-Host=a.test X-Forwarded-Proto=http X-Real-Ip=203.0.113.9"; status != 200 || got != want {
 		t.Errorf("%d %s, want %s", status, got, want)
@@ -119,10 +119,20 @@ func TestATrustedProxysClaimIsTheClient(t *testing.T) {
 	if fields := w.logged("client_ambiguous"); fields["hint"] == "" {
 		t.Error("no hint")
 	}
+	// Plain HTTP to us, but TLS to the client: no redirect in circles.
+	if status, _ := fetch(t, client, "http://a.test/", "X-Forwarded-For: 203.0.113.9", "X-Forwarded-Proto: https"); status != 200 {
+		t.Errorf("over plain HTTP from a proxy with TLS: %d", status)
+	}
+	if status, _ := fetch(t, client, "http://a.test/", "X-Forwarded-For: 203.0.113.9", "X-Forwarded-Proto: http"); status != 301 {
+		t.Errorf("over plain HTTP throughout: %d", status)
+	}
 	// A reload takes effect on connections that are open.
 	w.commit(configured(t, "sites:\n  a.test: {tls: internal, allow: 203.0.113.0/24, proxy: %q}\n", server))
 	if status, _ := fetch(t, client, "https://a.test/", "X-Forwarded-For: 203.0.113.9"); status != 403 {
 		t.Errorf("after the reload: %d", status)
+	}
+	if status, _ := fetch(t, client, "http://a.test/", "X-Forwarded-Proto: https"); status != 301 {
+		t.Errorf("after the reload, over plain HTTP: %d", status)
 	}
 }
 

@@ -6,7 +6,8 @@ import (
 )
 
 // RedirectHandler answers requests that came over plain HTTP: it sends clients
-// to the same address over HTTPS, unless their route says otherwise. Only hosts
+// to the same address over HTTPS, unless their route says otherwise, or a trusted
+// proxy says that the client speaks TLS with it: then they are served. Only hosts
 // that have a site are redirected, so that nobody can use the proxy to lend a
 // link its name; others get 404.
 //
@@ -29,13 +30,16 @@ func (p *Proxy) RedirectHandler() http.Handler {
 			p.fail(w, r, err)
 			return
 		}
-		if s.plain {
+		// Behind a proxy that speaks TLS to the client and plain HTTP to us, a
+		// redirect would lead back to where the client is.
+		secure := w.Exchange.Secure
+		if s.plain || secure {
 			found, err := s.find(&w.Exchange, r)
 			switch {
 			case err != nil:
 				p.fail(w, r, err)
 				return
-			case found.overPlain == plainServe:
+			case secure, found.overPlain == plainServe:
 				p.serve(w, r, found)
 				return
 			case found.overPlain == plainRefuse:

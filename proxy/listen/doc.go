@@ -1,6 +1,6 @@
 // Package listen owns the public side: sockets, TLS handshakes, the HTTP
 // server engines and the graceful stop. It is one of two rooms that know an
-// engine (for now net/http's server for HTTP/1.1, x/net's for HTTP/2 and
+// engine (our own for HTTP/1.1, in h1, and for HTTP/2, in h2, and
 // quic-go for HTTP/3); what it is given is an [http.Handler], and handlers reach the connection only through
 // [http.ResponseController]. An extended CONNECT (RFC 8441, RFC 9220) has its
 // :protocol among the request's fields.

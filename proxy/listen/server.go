@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"log"
 	"net"
 	"net/http"
 	"strings"
@@ -15,6 +14,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/sallyport/sallyport/proxy/listen/h1"
+	"github.com/sallyport/sallyport/proxy/listen/h2"
 )
 
 // afterCut is how long Run waits, after it has cut connections, for the
@@ -62,15 +62,11 @@ func (s *Server) Run(ctx context.Context) error {
 	var (
 		workers   sync.WaitGroup
 		listeners []net.Listener
-		ended     = make(chan error, len(s.http)+len(s.https)+1)
+		ended     = make(chan error, len(s.http)+len(s.https))
 	)
 	plain := s.engine(s.options.Redirect, quiet)
 	secure := s.engine(s.handler(), quiet)
-	multiplexed, err := s.http2Engine(background, quiet)
-	if err != nil {
-		s.Close()
-		return err
-	}
+	multiplexed := s.http2Engine(background, quiet)
 	if !s.begin(plain, secure, multiplexed) {
 		return net.ErrClosed
 	}
@@ -95,30 +91,27 @@ func (s *Server) Run(ctx context.Context) error {
 	for _, l := range s.http {
 		serve(newAcceptor(s.introduced(l, &workers, quiet), s.conns, s.options.Overloaded, quiet), plain.Serve)
 	}
-	h2 := newHandover()
 	for _, l := range s.https {
 		h := newHandshaker(newAcceptor(s.introduced(l, &workers, quiet), s.conns, s.options.Overloaded, quiet), s.tlsConfig(), s.options.HandshakeTimeout)
 		workers.Go(h.run)
 		serve(h, func(c net.Conn) {
 			if secured, ok := c.(*tls.Conn); ok && secured.ConnectionState().NegotiatedProtocol == "h2" {
-				h2.pass(c)
+				multiplexed.Serve(c)
 				return
 			}
 			secure.Serve(c)
 		})
 	}
-	workers.Go(func() { ended <- multiplexed.Serve(h2) })
 
 	var failure error
 	select {
 	case <-ctx.Done():
 	case err := <-ended: // somebody called Close, or an engine gave up
-		if !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+		if !errors.Is(err, net.ErrClosed) {
 			failure = err
 		}
 	}
 	closeAll(listeners)
-	_ = h2.Close()
 	quic.stopAccepting()
 	s.conns.cut(fresh) // ends handshakes, which workers waits for
 	workers.Wait()
@@ -157,13 +150,13 @@ func (s *Server) Close() {
 
 // begin keeps the engines for Close, and reports whether that was called
 // already.
-func (s *Server) begin(plain, secure *h1.Server, multiplexed *http.Server) bool {
+func (s *Server) begin(plain, secure *h1.Server, multiplexed *h2.Server) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.close = func() {
 		plain.Close()
 		secure.Close()
-		_ = multiplexed.Close()
+		multiplexed.Close()
 	}
 	return !s.closed
 }
@@ -192,31 +185,6 @@ func (s *Server) handler() http.Handler {
 		return announcer{s.options.Handler}
 	}
 	return s.options.Handler
-}
-
-// http2Engine makes the server for connections that speak HTTP/2.
-func (s *Server) http2Engine(ctx context.Context, quiet *zap.Logger) (*http.Server, error) {
-	o := s.options
-	var protocols http.Protocols
-	protocols.SetHTTP2(true)
-	engine := &http.Server{
-		Handler:                      s.handler(),
-		DisableGeneralOptionsHandler: true, // "OPTIONS *" is the handler's, like every request
-		ReadHeaderTimeout:            o.RequestHeaderTimeout,
-		IdleTimeout:                  o.IdleTimeout,
-		MaxHeaderBytes:               o.RequestHeaderBytes,
-		ConnState:                    s.conns.observe,
-		ErrorLog:                     log.New(lines{quiet}, "", 0),
-		BaseContext:                  func(net.Listener) context.Context { return ctx },
-		Protocols:                    &protocols,
-		TLSConfig:                    s.tlsConfig(),
-		HTTP2: &http.HTTP2Config{
-			MaxConcurrentStreams: o.HTTP2Streams,
-			SendPingTimeout:      30 * time.Second, // a peer that vanished is noticed
-			PingTimeout:          15 * time.Second,
-		},
-	}
-	return engine, configureHTTP2(engine)
 }
 
 // tlsConfig leaves versions above 1.2, curves and cipher suites to Go, whose
