@@ -20,10 +20,18 @@ const mostEventText = 500
 type Events struct {
 	mu   sync.Mutex
 	list []Event // the latest last
+	seen uint64
 }
 
 // NewEvents returns an empty memory.
 func NewEvents() *Events { return &Events{} }
+
+// Revision changes with every event.
+func (e *Events) Revision() uint64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.seen
+}
 
 // List returns what is remembered, the latest first.
 func (e *Events) List() []Event {
@@ -49,6 +57,7 @@ func (e *Events) add(event Event) {
 			break
 		}
 	}
+	e.seen++
 	e.list = append(e.list, event)
 	if len(e.list) > mostEvents {
 		e.list = slices.Delete(e.list, 0, len(e.list)-mostEvents)
