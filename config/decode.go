@@ -96,6 +96,8 @@ var (
 	usersType     = reflect.TypeFor[Users]()
 	redirectType  = reflect.TypeFor[Redirect]()
 	respondType   = reflect.TypeFor[Respond]()
+	filesType     = reflect.TypeFor[Files]()
+	closedType    = reflect.TypeFor[Maintenance]()
 )
 
 func (d *decoder) fail(at span, path, message, hint string) {
@@ -152,6 +154,10 @@ func (d *decoder) value(n ast.Node, v reflect.Value, s slot) {
 			v = v.FieldByName("Issuer")
 			s.field = fieldsOf(tlsType)[0]
 		}
+	case filesType:
+		v, s = d.short(n, v, s, "root")
+	case closedType:
+		v, s = d.short(n, v, s, "file")
 	case redirectType:
 		v, s = d.short(n, v, s, "to")
 	case respondType:

@@ -117,7 +117,7 @@ func (d *decoder) pairs(n ast.Node, v reflect.Value, s slot) {
 		first[name] = at
 		pair := Pair{Name: name}
 		value := reflect.ValueOf(&pair.Value).Elem()
-		d.value(entry.Value, value, slot{path: path, at: at, field: field{key: name, template: s.field.template}})
+		d.value(entry.Value, value, slot{path: path, at: at, field: field{key: name, template: s.field.template, path: s.field.path}})
 		pairs = append(pairs, pair)
 	}
 	v.Set(reflect.ValueOf(pairs))

@@ -13,6 +13,12 @@ type Action struct {
 	// Send the client to another address: the address itself, or `{to, status}`.
 	Redirect *Redirect `yaml:"redirect"`
 
+	// Serve files: the folder, or `{root, …}`.
+	Files *Files `yaml:"files"`
+
+	// Run PHP scripts by PHP-FPM, and serve the files beside them.
+	PHP *PHP `yaml:"php"`
+
 	// Answer at once: a status, a text, or `{status, body, headers}`.
 	Respond *Respond `yaml:"respond"`
 }
@@ -121,6 +127,13 @@ type Handling struct {
 	// Put a prefix before the path, after everything else.
 	AddPrefix string `yaml:"add_prefix"`
 
+	// Pages of the site's own for failures.
+	Errors *ErrorPages `yaml:"errors"`
+
+	// Close the site while a file exists: the name of that file, or
+	// `{file, …}`.
+	Maintenance *Maintenance `yaml:"maintenance"`
+
 	// Fields of the request to change on its way to the action.
 	RequestHeaders *HeaderRules `yaml:"request_headers"`
 
@@ -139,6 +152,11 @@ type Handling struct {
 	// The Host that the server gets: `client` for the client's, `upstream` for
 	// that of the server's address, or a host itself. Empty is `client`.
 	Host string `yaml:"host"`
+
+	// Protocols other than WebSocket that a client may switch a connection to
+	// with the server's consent (Upgrade), such as `tcp` for Docker's interface.
+	// Never h2c, HTTP or TLS: these would lead past the checks.
+	Upgrade Texts `yaml:"upgrade"`
 
 	// How many requests are taken in a time.
 	RateLimit RateLimits `yaml:"rate_limit"`

@@ -42,7 +42,7 @@ func (v *validator) actions(site Site, owners map[string]string) {
 // actionKeys returns the actions that are given, by their keys.
 func actionKeys(a Action) []string {
 	var keys []string
-	for key, given := range map[string]bool{"proxy": a.Proxy != "", "redirect": a.Redirect != nil, "respond": a.Respond != nil} {
+	for key, given := range map[string]bool{"proxy": a.Proxy != "", "redirect": a.Redirect != nil, "respond": a.Respond != nil, "files": a.Files != nil, "php": a.PHP != nil} {
 		if given {
 			keys = append(keys, key)
 		}
@@ -79,6 +79,12 @@ func (v *validator) action(place *Place, owners map[string]string) {
 	}
 	if place.Respond != nil {
 		v.respond(place.Respond, path+".respond")
+	}
+	if place.Files != nil {
+		v.files(place.Files, path+".files")
+	}
+	if place.PHP != nil {
+		v.php(place.PHP, path+".php")
 	}
 }
 
@@ -256,6 +262,13 @@ func pathFault(text string) *fault {
 
 // handling checks how requests are treated.
 func (v *validator) handling(h *Handling, path string) {
+	if h.Errors != nil {
+		v.pages(h.Errors, path+".errors")
+	}
+	if h.Maintenance != nil {
+		v.maintenance(h.Maintenance, path+".maintenance")
+	}
+
 	v.access(h, path)
 	v.headers(h, path)
 	v.shaping(h, path)

@@ -132,3 +132,66 @@ func BenchmarkForward(b *testing.B) {
 		p.ServeHTTP(w, r)
 	}
 }
+
+// BenchmarkSite is what routes and middleware cost above the bare path: the
+// difference between the two. Both answer by themselves, since what follows the
+// chain is the same.
+func BenchmarkSite(b *testing.B) {
+	for _, c := range []struct {
+		name   string
+		fields int // that the answer must have
+		text   string
+	}{
+		{"bare", 2, "sites:\n  a.test: {tls: internal, respond: hello}\n"},
+		{"ten routes, six middlewares", 6, `
+rate_limits:
+  all: {key: client_ip, rate: 1000000000/s, burst: 1000000000}
+sites:
+  a.test:
+    tls: internal
+    allow: [10.0.0.0/8, 192.0.2.0/24]
+    rate_limit: all
+    max_body: 1MiB
+    security_headers: true
+    response_headers: {set: {X-Served-By: sallyport}, remove: [Server]}
+    request_headers: {set: {X-Client: "{client_ip}"}, remove: [X-Debug]}
+    routes:
+      - {path: /login, methods: POST, respond: hello}
+      - {path: /users/*/photo, respond: hello}
+      - {path: /admin/, client_ip: 10.0.0.0/8, respond: hello}
+      - {path: /static/, respond: hello}
+      - {path: /api/v1/, respond: hello}
+      - {path: /api/v2/, headers: {X-Beta: "*"}, respond: hello}
+      - {path: /api/v2/, query: {beta: "1"}, respond: hello}
+      - {path: /api/v2/, respond: hello}
+      - {path: /assets/, respond: hello}
+      - {path: /, respond: hello}
+`},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			cfg, problems := config.Parse("sallyport.yaml", []byte(c.text))
+			if err := problems.Err(); err != nil {
+				b.Fatal(err)
+			}
+			p := New(Options{Logger: zap.NewNop()})
+			g, err := p.Prepare(cfg)
+			if err != nil {
+				b.Fatal(err)
+			}
+			p.Commit(g)
+			defer p.Close()
+			rec := httptest.NewRecorder()
+			p.ServeHTTP(rec, browserRequest())
+			if rec.Code != 200 || len(rec.Header()) < c.fields {
+				b.Fatalf("%d %v", rec.Code, rec.Header())
+			}
+			r := browserRequest()
+			w := &sink{http.Header{}}
+			b.ReportAllocs()
+			for b.Loop() {
+				clear(w.header)
+				p.ServeHTTP(w, r)
+			}
+		})
+	}
+}

@@ -35,8 +35,8 @@ func stages() []stage {
 		{"cookies", (*routeBuilder).cookies},
 
 		// Pages.
-		{"errors", nil},
-		{"maintenance", nil},
+		{"errors", (*routeBuilder).errors},
+		{"maintenance", (*routeBuilder).maintenance},
 
 		// How much.
 		{"max_connections", (*routeBuilder).maxConnections},
@@ -181,6 +181,10 @@ func (b *routeBuilder) action() http.Handler {
 		return b.redirect()
 	case b.place.Respond != nil:
 		return b.respond()
+	case b.place.Files != nil:
+		return b.files()
+	case b.place.PHP != nil:
+		return b.php()
 	}
 	return http.NotFoundHandler() // validation lets no such route through
 }
@@ -197,7 +201,7 @@ func (b *routeBuilder) forward() http.Handler {
 		return nil
 	}
 	return &forward{proxy: b.proxy, to: pool, tunnels: &pool.tunnels, silence: b.cfg.Limits.UpgradedIdleTimeout, at: at,
-		host: b.place.Host, patience: b.place.ResponseTimeout}
+		host: b.place.Host, upgrades: b.place.Upgrade, patience: b.place.ResponseTimeout}
 }
 
 func (b *routeBuilder) redirect() http.Handler {

@@ -117,10 +117,10 @@ func TestFailureLogForgets(t *testing.T) {
 
 func TestPageSaysNothingAboutWhatIsBehind(t *testing.T) {
 	p := New(Options{Logger: zap.NewNop()})
-	for accept, kind := range map[string]string{"text/html,*/*": "text/html; charset=utf-8", "application/json": "text/plain; charset=utf-8", "": "text/plain; charset=utf-8"} {
+	for accept, kind := range map[string]string{"text/html,*/*": "text/html; charset=utf-8", "application/json": "application/problem+json", "": "text/plain; charset=utf-8"} {
 		r := httptest.NewRequest("GET", "https://a.test/secret-path", nil)
 		r.Header.Set("Accept", accept)
-		r.Header.Set(requestID, "0123abc")
+		r = exchange.With(r, &exchange.Exchange{ID: "0123abc"})
 		w := httptest.NewRecorder()
 		p.fail(w, r,
 			&upstream.Error{Server: "http://10.1.2.3:8080", Stage: upstream.Connect, Err: syscall.ECONNREFUSED})

@@ -1,11 +1,15 @@
 package proxy
 
 import (
+	"encoding/json"
 	"fmt"
 	"html"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
+
+	"github.com/sallyport/sallyport/proxy/exchange"
 )
 
 // advice is what a visitor is told about a status. It says nothing about what
@@ -14,8 +18,22 @@ func advice(status int) string {
 	switch status {
 	case http.StatusBadRequest:
 		return "The request could not be understood."
+	case http.StatusUnauthorized:
+		return "This address asks who you are."
+	case http.StatusForbidden:
+		return "You may not see what is at this address."
+	case http.StatusMethodNotAllowed:
+		return "What is at this address cannot be asked in this way."
+	case http.StatusLengthRequired:
+		return "The request does not say how long it is."
+	case http.StatusPreconditionFailed:
+		return "What is at this address has changed in the meantime."
+	case http.StatusRequestedRangeNotSatisfiable:
+		return "What is at this address has no such part."
+	case http.StatusTooManyRequests:
+		return "Too many requests have come from you. Please try again in a moment."
 	case http.StatusNotFound:
-		return "There is no site of this name here."
+		return "There is nothing at this address."
 	case http.StatusRequestTimeout:
 		return "The request took too long to arrive."
 	case http.StatusRequestEntityTooLarge:
@@ -57,34 +75,76 @@ footer { margin-top: 2rem; font-size: .85rem; opacity: .65; overflow-wrap: anywh
 
 const pageText = "%d %s\n\n%s\n\nRequest %s\n"
 
-// writePage answers with a plain page: HTML for clients that ask for it, text
-// for the others. The request id is the handle by which an operator finds the
-// reason in the log.
+// problem is the form of a failure for programs (RFC 9457).
+type problem struct {
+	Type      string `json:"type"`
+	Title     string `json:"title"`
+	Status    int    `json:"status"`
+	Detail    string `json:"detail"`
+	RequestID string `json:"request_id"`
+}
+
+// writePage answers with a plain page: HTML for clients that ask for it, JSON
+// for those that ask for that instead, text for the others. The request id is
+// the handle by which an operator finds the reason in the log.
 func writePage(w http.ResponseWriter, r *http.Request, status int) {
-	format, kind := pageText, "text/plain; charset=utf-8"
-	if acceptsHTML(r) {
-		format, kind = pageHTML, "text/html; charset=utf-8"
-	}
-	body := fmt.Sprintf(format, status, http.StatusText(status), advice(status), html.EscapeString(r.Header.Get(requestID)))
+	x := exchange.Of(r)
+	body, kind := page(x, status, preferred(r.Header["Accept"]))
 	h := w.Header()
 	h.Set("Content-Type", kind)
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
-	if status == http.StatusServiceUnavailable {
+	if status == http.StatusServiceUnavailable && h.Get("Retry-After") == "" {
 		h.Set("Retry-After", "5")
 	}
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
-		_, _ = w.Write([]byte(body)) // a client that left is no second failure
+		_, _ = io.WriteString(w, body) // a client that left is no second failure
 	}
 }
 
-func acceptsHTML(r *http.Request) bool {
-	for _, accept := range r.Header["Accept"] {
-		if strings.Contains(accept, "text/html") {
-			return true
+// form is how a failure is told.
+type form uint8
+
+const (
+	asText form = iota
+	asHTML
+	asJSON
+)
+
+// page is what a failure says, and its media type.
+func page(x *exchange.Exchange, status int, as form) (body, kind string) {
+	text := advice(status)
+	if status == http.StatusNotFound && x.Site == "" {
+		text = "There is no site of this name here."
+	}
+	switch as {
+	case asHTML:
+		return fmt.Sprintf(pageHTML, status, http.StatusText(status), text, html.EscapeString(x.ID)), "text/html; charset=utf-8"
+	case asJSON:
+		told, err := json.Marshal(problem{"about:blank", http.StatusText(status), status, text, x.ID})
+		if err == nil {
+			return string(told) + "\n", "application/problem+json"
 		}
 	}
-	return false
+	return fmt.Sprintf(pageText, status, http.StatusText(status), text, x.ID), "text/plain; charset=utf-8"
+}
+
+// preferred says which form an Accept field asks for. Weights do not matter:
+// who can show HTML is a browser, and who names JSON is not.
+func preferred(accept []string) form {
+	as := asText
+	for _, list := range accept {
+		for item := range strings.SplitSeq(list, ",") {
+			kind, _, _ := strings.Cut(item, ";")
+			switch kind = strings.ToLower(strings.TrimSpace(kind)); {
+			case kind == "text/html", kind == "application/xhtml+xml":
+				return asHTML
+			case kind == "application/json", strings.HasPrefix(kind, "application/") && strings.HasSuffix(kind, "+json"):
+				as = asJSON
+			}
+		}
+	}
+	return as
 }

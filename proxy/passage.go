@@ -46,6 +46,10 @@ func (p *passage) Value(key any) any {
 	return p.Context.Value(key)
 }
 
+// AfterFunc is what derived contexts and the engine look for: see
+// [exchange.Carrier.AfterFunc].
+func (p *passage) AfterFunc(f func()) func() bool { return exchange.AfterFunc(p.Context, f) }
+
 // outgoing makes the request for the server behind, with a map for its fields
 // from headers. The body is nil if there is none.
 func (p *passage) outgoing(x *exchange.Exchange, headers *sync.Pool) (*http.Request, *requestBody) {

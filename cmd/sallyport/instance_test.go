@@ -49,11 +49,18 @@ func start(t *testing.T, environment []string, args ...string) *instance {
 	if err != nil {
 		t.Fatal(err)
 	}
-	i := &instance{t: t, cmd: exec.Command(exe), ended: make(chan struct{})}
+	cmd := exec.Command(exe)
+	cmd.Args = append([]string{"sallyport"}, args...)
+	cmd.Env = environment
+	return launch(t, cmd)
+}
+
+// launch is start for a command that becomes sallyport.
+func launch(t *testing.T, cmd *exec.Cmd) *instance {
+	t.Helper()
+	i := &instance{t: t, cmd: cmd, ended: make(chan struct{})}
 	i.changed = sync.NewCond(&i.mu)
-	i.cmd.Args = append([]string{"sallyport"}, args...)
-	i.cmd.Env = environment
-	if environment == nil {
+	if cmd.Env == nil {
 		i.cmd.Env = []string{} // nil would pass the test's own environment on
 	}
 	i.cmd.Dir = t.TempDir()

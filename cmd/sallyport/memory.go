@@ -27,10 +27,29 @@ func tuneMemory(options config.Runtime, logger *zap.Logger) {
 		}
 	}
 	if limit > 0 {
+		limit = runtimeShare(limit, fileMemory(os.DirFS("/")))
 		debug.SetMemoryLimit(limit)
 	}
 	debug.SetGCPercent(options.GCPercent)
 	logger.Debug("memory", zap.Int64("soft_limit_bytes", limit), zap.String("limit_from", from), zap.Int("gc_percent", options.GCPercent))
+}
+
+// runtimeShare returns what the runtime may use for the process to stay within
+// limit. The runtime knows of its own memory only: the pages of the program's
+// file come on top, and a thirty-second for what it overshoots. It keeps at
+// least half.
+func runtimeShare(limit, files int64) int64 {
+	return max(limit-limit/32-files, limit/2)
+}
+
+// fileMemory returns how many bytes of files, the program's own above all, are
+// resident, or 0.
+func fileMemory(root fs.FS) int64 {
+	text, err := fs.ReadFile(root, "proc/self/status")
+	if err != nil {
+		return 0
+	}
+	return kilobytes(text, "RssFile:")
 }
 
 // availableMemory returns how many bytes this process may use and who says so:
@@ -79,14 +98,20 @@ func machineMemory(root fs.FS) int64 {
 	if err != nil {
 		return 0
 	}
+	return kilobytes(text, "MemTotal:")
+}
+
+// kilobytes returns what a file like /proc/meminfo says under a name, in bytes,
+// or 0.
+func kilobytes(text []byte, name string) int64 {
 	for line := range strings.Lines(string(text)) {
 		fields := strings.Fields(line)
-		if len(fields) == 3 && fields[0] == "MemTotal:" && fields[2] == "kB" {
-			kilobytes, err := strconv.ParseInt(fields[1], 10, 64)
-			if err != nil || kilobytes < 0 || kilobytes > math.MaxInt64/1024 {
+		if len(fields) == 3 && fields[0] == name && fields[2] == "kB" {
+			n, err := strconv.ParseInt(fields[1], 10, 64)
+			if err != nil || n < 0 || n > math.MaxInt64/1024 {
 				return 0
 			}
-			return kilobytes * 1024
+			return n * 1024
 		}
 	}
 	return 0

@@ -43,3 +43,19 @@ func TestAvailableMemoryIsTheTightestLimitOrTheMachine(t *testing.T) {
 		})
 	}
 }
+
+func TestTheProgramsFileCountsAgainstTheLimit(t *testing.T) {
+	status := fstest.MapFS{"proc/self/status": &fstest.MapFile{Data: []byte("VmRSS:\t  40000 kB\nRssFile:\t   16384 kB\n")}}
+	if got := fileMemory(status); got != 16<<20 {
+		t.Errorf("files take %d", got)
+	}
+	if got := fileMemory(fstest.MapFS{}); got != 0 {
+		t.Errorf("where nothing can be read: %d", got)
+	}
+	if got, want := runtimeShare(256<<20, 16<<20), int64(232<<20); got != want {
+		t.Errorf("of 256 MiB the runtime gets %d, want %d", got, want)
+	}
+	if got, want := runtimeShare(16<<20, 16<<20), int64(8<<20); got != want {
+		t.Errorf("of 16 MiB the runtime gets %d, want %d", got, want)
+	}
+}

@@ -19,7 +19,7 @@ import (
 // build compiles sallyport from the checkout that the sandbox was started in.
 func build(ctx context.Context, dir string) (string, error) {
 	binary := filepath.Join(dir, "sallyport")
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", binary, "github.com/sallyport/sallyport/cmd/sallyport")
+	cmd := exec.CommandContext(ctx, "go", "build", "-pgo=off", "-o", binary, "github.com/sallyport/sallyport/cmd/sallyport")
 	if output, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build ./cmd/sallyport: %w\n%s", err, output)
 	}

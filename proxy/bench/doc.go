@@ -6,6 +6,7 @@
 //	go run ./proxy/bench --only h1-13b,h2-13b --rounds 3    # some cases (--list names them)
 //	go run ./proxy/bench --json result.json                 # keep the result, with date, machine and versions
 //	go run ./proxy/bench --table result.json                # print it as the Markdown table of the README
+//	go run ./proxy/bench --profile cmd/sallyport/default.pgo   # a profile for the compiler (profile-guided optimisation), a minute
 //	go run ./proxy/bench --caddy ~/go/bin/caddy --proxies nginx,caddy,sallyport
 //
 // On Debian: apt-get install nginx haproxy caddy wrk nghttp2-client. What is

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -22,7 +23,7 @@ import (
 type options struct {
 	rounds, seconds, workers int
 	only, proxies            string
-	json, table              string
+	json, table, profile     string
 	generator                string
 	list                     bool
 	binaries                 map[string]string // by product
@@ -69,6 +70,7 @@ func parseOptions(args []string, stderr io.Writer) (options, error) {
 	flags.StringVar(&o.generator, "generator", "auto", "auto uses wrk and h2load where they are installed, builtin never")
 	flags.StringVar(&o.json, "json", "", "write the result to this `file`, after each case")
 	flags.StringVar(&o.table, "table", "", "print the result in this `file` as Markdown, and measure nothing")
+	flags.StringVar(&o.profile, "profile", "", "write a profile of sallyport under load to this `file`, for the compiler (cmd/sallyport/default.pgo), and compare nothing")
 	flags.BoolVar(&o.list, "list", false, "print the names of the cases, and measure nothing")
 	for _, p := range products {
 		flags.Func(p.name, p.name+" `binary` (default: from PATH; sallyport is built from this checkout)", func(path string) error {
@@ -110,6 +112,9 @@ func run(ctx context.Context, o options, stdout, stderr io.Writer) error {
 		}
 		return printTable(stdout, r)
 	}
+	if o.profile != "" {
+		o.only, o.proxies = cmp.Or(o.only, profiledCases), "sallyport"
+	}
 	selected, err := selectWorkloads(o.only)
 	if err != nil {
 		return err
@@ -131,6 +136,15 @@ func measureAll(ctx context.Context, o options, selected []workload, stdout, std
 	if b.identity, err = makeIdentity(dir); err != nil {
 		return err
 	}
+	if o.profile != "" {
+		b.tell("building sallyport for profiling")
+		if o.binaries["sallyport"], err = buildProfiled(ctx, dir); err != nil {
+			return err
+		}
+		if o.profile, err = filepath.Abs(o.profile); err != nil {
+			return err
+		}
+	}
 	if b.contenders, err = findContenders(ctx, o.proxies, o.binaries, dir, b.tell); err != nil {
 		return err
 	}
@@ -141,6 +155,9 @@ func measureAll(ctx context.Context, o options, selected []workload, stdout, std
 	}
 	defer func() { err = errors.Join(err, stop()) }()
 	b.origin = address
+	if o.profile != "" {
+		return b.profile(ctx, selected, o.profile)
+	}
 	return b.runAll(ctx, b.newResult(ctx, o), selected, o.json, stdout)
 }
 

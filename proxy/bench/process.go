@@ -110,10 +110,13 @@ func freeAddress() (string, error) {
 	return listener.Addr().String(), listener.Close()
 }
 
+// mainPackage is the program.
+const mainPackage = "github.com/sallyport/sallyport/cmd/sallyport"
+
 // build compiles sallyport from the checkout that the bench was started in.
 func build(ctx context.Context, dir string) (string, error) {
 	binary := filepath.Join(dir, "sallyport")
-	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=auto", "-o", binary, "github.com/sallyport/sallyport/cmd/sallyport")
+	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=auto", "-o", binary, mainPackage)
 	if output, err := cmd.CombinedOutput(); err != nil {
 		return "", errors.Join(fmt.Errorf("go build ./cmd/sallyport: %w\n%s", err, output), ctx.Err())
 	}

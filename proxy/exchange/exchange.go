@@ -154,6 +154,20 @@ func (c *Carrier) Value(key any) any {
 	return c.Context.Value(key)
 }
 
+// AfterFunc is what derived contexts and [context.AfterFunc] look for: without
+// it each would need a goroutine to wait for a context that is not the standard
+// library's own. f must not wait for anything.
+func (c *Carrier) AfterFunc(f func()) func() bool { return AfterFunc(c.Context, f) }
+
+// AfterFunc does what [context.AfterFunc] does, without a detour if the context
+// can do it by itself; then f is called on whatever goroutine ends the context.
+func AfterFunc(ctx context.Context, f func()) func() bool {
+	if own, ok := ctx.(interface{ AfterFunc(func()) func() bool }); ok {
+		return own.AfterFunc(f)
+	}
+	return context.AfterFunc(ctx, f)
+}
+
 // With returns a copy of r whose context holds x.
 func With(r *http.Request, x *Exchange) *http.Request {
 	return r.WithContext(context.WithValue(r.Context(), contextKey{}, x))

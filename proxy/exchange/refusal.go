@@ -17,6 +17,10 @@ type Refusal struct {
 	// Reason is the cause in words, for the log.
 	Reason string
 
+	// Quiet says that it is as it should be, whatever the status: nothing for
+	// the log at its usual level.
+	Quiet bool
+
 	// Hint is what the operator can do about it, or "".
 	Hint string
 }

@@ -195,6 +195,10 @@ type session struct {
 	entry  *conn
 	most   int // requests under way
 
+	going  context.Context // until the client is to be told to go
+	goaway context.CancelFunc
+	done   chan struct{} // closed when the connection is closed and its handlers have returned
+
 	mu     sync.Mutex
 	active int
 	limit  time.Duration // for being without a request; 0 is none
@@ -214,6 +218,8 @@ func (d datagrams) Close() error {
 
 func (e *http3Engine) open(c *quic.Conn) *session {
 	s := &session{engine: e, quic: c, limit: e.options.IdleTimeout, most: 2 * int(e.quicConfig().MaxIncomingStreams)}
+	s.going, s.goaway = context.WithCancel(context.Background())
+	s.done = make(chan struct{})
 	s.entry = e.conns.add(datagrams{quic: c}, household(c.RemoteAddr()), false)
 	s.server = &http3.Server{
 		Handler:        s,
@@ -232,9 +238,11 @@ func (e *http3Engine) open(c *quic.Conn) *session {
 
 // serve returns when the connection is closed and its handlers have returned.
 func (s *session) serve() {
-	if err := s.server.ServeQUICConn(s.quic); err != nil {
+	defer close(s.done)
+	if err := s.streams(s.going); err != nil {
 		s.engine.logger.Debug("HTTP/3 connection ended", zap.String("client", s.quic.RemoteAddr().String()), zap.Error(err))
 	}
+	s.goaway() // gives the context back
 	s.idle.Stop()
 	s.engine.mu.Lock()
 	delete(s.engine.sessions, s)
@@ -249,6 +257,7 @@ func (s *session) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer s.finish()
+	headRead(w)
 	const version = "HTTP/3.0"
 	if r.Method == http.MethodConnect && r.Proto != version {
 		// An extended CONNECT (RFC 9220), in the form that net/http's HTTP/2
@@ -315,5 +324,6 @@ func (s *session) drain() {
 		s.rest()
 	}
 	s.mu.Unlock()
-	_ = s.server.Shutdown(context.Background())
+	s.goaway()
+	<-s.done
 }

@@ -28,7 +28,7 @@ const settled = 2 * time.Second
 func (f *Files) send(w http.ResponseWriter, r *http.Request, found *Found) {
 	h := w.Header()
 	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Content-Type", contentType(found.Name))
+	h.Set("Content-Type", ContentType(found.Name))
 	if f.options.CacheControl != "" {
 		h.Set("Cache-Control", f.options.CacheControl)
 	}
@@ -233,10 +233,10 @@ func weight(parameters string) int {
 	return 1000
 }
 
-// contentType returns the type of a file by its name. What is not known is
+// ContentType returns the type of a file by its name. What is not known is
 // application/octet-stream, which browsers save and never run. Text is taken to
 // be UTF-8.
-func contentType(name string) string {
+func ContentType(name string) string {
 	ending := path.Ext(name)
 	if len(ending) < 2 || len(ending) > 12 {
 		return unknownType

@@ -10,13 +10,14 @@
 // goes by are read by package tlsfiles.
 //
 // A [Server] is the connections to one address as configured, wherever its name
-// leads by now. A [Member] is a server within
-// an upstream, with its queue and its health. A [Pool] is the upstream: it
-// chooses a member for each request (package balance), tries again elsewhere
-// what may be tried again, holds requests while no server is there, and asks
-// members for their health (package probe).
+// leads by now. A [Member] is a server within an upstream, with its queue and
+// its health. A [Pool] is the upstream: it chooses a member for each request
+// (package balance), tries again elsewhere what may be tried again, holds
+// requests while no server is there, and asks members for their health (package
+// probe).
 //
-// Who owns what: a Member owns its Server, whoever made the Member closes it,
+// Who owns what: a Member owns its Server, whoever made the Member closes it, a
+// Server owns the name that it looks up (Close ends a lookup under way and waits),
 // and a Pool owns nothing but the goroutine that Start begins and Stop ends.
 // Members outlive pools, so that a reload which adds a server keeps what is
 // known of the others. Requests that wait are their own goroutines: one of them

@@ -198,6 +198,8 @@ func (g *grammar) typeWords(k key) string {
 		return "mapping, or `off`"
 	case "*Redirect":
 		return "text, or a mapping"
+	case "*Files", "*Maintenance":
+		return "path, or a mapping"
 	case "*Respond":
 		return "status, text, or a mapping"
 	case "TLS":

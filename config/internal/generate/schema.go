@@ -106,6 +106,9 @@ func (g *grammar) value(k key) (object, error) {
 	case "*bool":
 		return object{"type": "boolean"}, nil
 	case "Texts":
+		if len(k.enum) > 0 {
+			text = object{"enum": k.enum}
+		}
 		return object{"anyOf": []object{text, {"type": "array", "items": text}}}, nil
 	case "Pairs":
 		return object{"type": "object", "additionalProperties": object{"type": []string{"string", "number"}}}, nil
@@ -128,6 +131,10 @@ func (g *grammar) value(k key) (object, error) {
 		return object{"anyOf": []object{text, reference("Mirror")}}, nil
 	case "*Redirect":
 		return object{"anyOf": []object{text, reference("Redirect")}}, nil
+	case "*Files":
+		return object{"anyOf": []object{text, reference("Files")}}, nil
+	case "*Maintenance":
+		return object{"anyOf": []object{text, reference("Maintenance")}}, nil
 	case "*Respond":
 		return object{"anyOf": []object{text, {"type": "integer", "minimum": 200, "maximum": 599}, reference("Respond")}}, nil
 	case "[]string":

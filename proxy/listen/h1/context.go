@@ -20,7 +20,9 @@ type requestContext struct {
 	mu    sync.Mutex
 	done  chan struct{}
 	err   error
-	funcs map[*func()]struct{}
+	last  uint64            // key of the function that was added last
+	only  func()            // the first function, whose key is 1
+	funcs map[uint64]func() // the others
 }
 
 // Deadline reports that there is none.
@@ -65,11 +67,16 @@ func (x *requestContext) AfterFunc(f func()) func() bool {
 		return func() bool { return false }
 	}
 	defer x.mu.Unlock()
-	if x.funcs == nil {
-		x.funcs = make(map[*func()]struct{}, 1)
+	x.last++
+	if x.last == 1 {
+		x.only = f
+		return x.takeBackOnly
 	}
-	key := &f
-	x.funcs[key] = struct{}{}
+	if x.funcs == nil {
+		x.funcs = make(map[uint64]func())
+	}
+	key := x.last
+	x.funcs[key] = f
 	return func() bool {
 		x.mu.Lock()
 		defer x.mu.Unlock()
@@ -77,6 +84,14 @@ func (x *requestContext) AfterFunc(f func()) func() bool {
 		delete(x.funcs, key)
 		return waiting
 	}
+}
+
+func (x *requestContext) takeBackOnly() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	waiting := x.only != nil
+	x.only = nil
+	return waiting
 }
 
 // cancel ends the context.
@@ -87,14 +102,17 @@ func (x *requestContext) cancel(err error) {
 		return
 	}
 	x.err = err
-	funcs := x.funcs
-	x.funcs = nil
+	only, funcs := x.only, x.funcs
+	x.only, x.funcs = nil, nil
 	if x.done != nil {
 		close(x.done)
 	}
 	x.mu.Unlock()
-	for f := range funcs {
-		(*f)()
+	if only != nil {
+		only()
+	}
+	for _, f := range funcs {
+		f()
 	}
 }
 

@@ -228,6 +228,6 @@ func (c *conn) call(x *exchange) (completed bool) {
 			}
 		}
 	}()
-	c.server.options.Handler.ServeHTTP(&x.response, x.request)
+	c.server.options.Handler.ServeHTTP(&x.response, &x.request)
 	return true
 }

@@ -17,7 +17,7 @@ const inlineValues = 16
 // since handlers may keep what they got of it; so it is never used again.
 type exchange struct {
 	conn    *conn
-	request *http.Request
+	request http.Request
 	context requestContext
 	url     url.URL
 	body    body
@@ -46,8 +46,7 @@ func (c *conn) readRequest() (*exchange, error) {
 	x.context.conn = c
 	x.response.exchange = x
 	x.body.x = x
-	// The only way to give a request a context without copying it.
-	x.request = new(http.Request).WithContext(&x.context)
+	x.request = *new(http.Request).WithContext(&x.context) // the only way to give it a context
 	if err := x.fillIn(text, line); err != nil {
 		return nil, err
 	}
@@ -181,7 +180,7 @@ func (c *conn) readFields(from, limit int, long error) (int, error) {
 // names are therefore not interned, since being pieces they cost nothing, and a
 // table would have to be searched for each.
 func (x *exchange) fillIn(text string, line requestLine) error {
-	r, c := x.request, x.conn
+	r, c := &x.request, x.conn
 	r.Method, r.RequestURI, r.Proto = text[:line.method], text[line.method+1:line.target], text[line.target+1:line.end-2]
 	r.ProtoMajor, r.ProtoMinor = 1, int(r.Proto[versionLength-1]-'0')
 	r.RemoteAddr, r.TLS, r.URL, r.Body = c.remote, c.tls, &x.url, http.NoBody
@@ -237,7 +236,7 @@ func (x *exchange) header(text string) (hosts int, err error) {
 // host checks the Host field (RFC 9112 section 3.2): exactly one, in HTTP/1.0
 // at most one, and the same as in the target if that has one.
 func (x *exchange) host(fields int) error {
-	r := x.request
+	r := &x.request
 	switch {
 	case fields > 1:
 		return errHosts
@@ -270,7 +269,7 @@ func (x *exchange) agrees(host string) bool {
 // target reads the request target (RFC 9112 section 3.2): one form for each
 // kind of request.
 func (x *exchange) target() error {
-	r, u := x.request, &x.url
+	r, u := &x.request, &x.url
 	target := r.RequestURI
 	switch {
 	case r.Method == http.MethodConnect:
@@ -357,7 +356,7 @@ func (x *exchange) absoluteForm(target string) error {
 // frame decides how long the body is (RFC 9112 section 6.3). What is not
 // entirely clear is refused: see each case.
 func (x *exchange) frame() error {
-	r := x.request
+	r := &x.request
 	length, bad := wire.ContentLength(r.Header["Content-Length"])
 	if bad != "" {
 		return malformed(bad)

@@ -274,7 +274,7 @@ func (w *response) emit(p []byte) {
 // renderHead writes the status line and the fields, but not those that frame
 // the body, into the buffer. The lock is held.
 func (w *response) renderHead(status int) {
-	r := w.exchange.request
+	r := &w.exchange.request
 	w.declared = -1
 	b := w.space()[:0]
 	if r.ProtoMinor == 0 {

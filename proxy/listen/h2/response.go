@@ -18,7 +18,8 @@ const tailSize = 4 << 10
 // can Flush, SetReadDeadline, SetWriteDeadline and EnableFullDuplex, which it
 // always is.
 //
-// As with net/http, one goroutine writes at a time.
+// As with net/http, one goroutine writes at a time, and "Connection: close" lets
+// the connection end when its requests are answered.
 type response struct {
 	stream   *stream
 	header   http.Header
@@ -139,6 +140,11 @@ func (w *response) commit(h http.Header, body []byte, end bool) {
 	c.endHeaders(w.stream.id, end)
 	if end {
 		w.stream.localClosed = true
+	}
+	for _, option := range h["Connection"] {
+		if strings.EqualFold(option, "close") {
+			c.beginDrain() // what HTTP/2 has for it
+		}
 	}
 }
 

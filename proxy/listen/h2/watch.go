@@ -77,6 +77,11 @@ func (c *conn) give(why string) {
 func (c *conn) drain() {
 	c.mu.Lock()
 	defer c.unlockAndFlush()
+	c.beginDrain()
+}
+
+// beginDrain is drain with the lock held.
+func (c *conn) beginDrain() {
 	if c.dead || c.drained {
 		return
 	}

@@ -2,9 +2,10 @@
 // prefix off the path, replaces the path, and puts a prefix before it, in this
 // order. The route was chosen by the target before, and is not chosen again.
 //
-// The new target is brought into normal form like one from a client (see
-// [github.com/sallyport/sallyport/proxy/target]), so that nothing that a client
-// can say makes a rewritten path leave the prefix it was given.
+// Nothing that a client can say makes a rewritten path leave the prefix it was
+// given: a text from the request that makes a dot segment of a template is
+// refused, and so is one that is not well-formed behind it (see
+// [github.com/sallyport/sallyport/proxy/target]).
 //
 // The package imports exchange, target and placeholder of the house. It keeps
 // no state.

@@ -60,8 +60,11 @@ func New(o Options) (func(http.Handler) http.Handler, error) {
 		if strings.Contains(outline, "#") {
 			return nil, &optionError{"has a #, which no request has", "write %23 if it is meant"}
 		}
-		if _, err := target.Normalize(path, false); err != nil {
+		switch normal, err := target.Normalize(path, false); {
+		case err != nil:
 			return nil, &optionError{"is not a path: " + err.Error(), ""}
+		case normal != path:
+			return nil, &optionError{"has a dot segment", "write the path that it leads to"}
 		}
 	}
 	o.AddPrefix = target.Encode(o.AddPrefix)
@@ -90,7 +93,6 @@ func (w *rewriter) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	path = w.AddPrefix + path
 	if !target.Plain(path) {
 		normal, err := target.Normalize(path, w.Merge)
 		if err != nil {
@@ -99,6 +101,7 @@ func (w *rewriter) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		}
 		path = normal
 	}
+	path = w.AddPrefix + path // now that nothing can lead out of it
 	out, err := exchange.WithTarget(r, path, query)
 	if err != nil || strings.HasPrefix(path, "//") && out.URL.EscapedPath() != path {
 		exchange.Refuse(rw, r, errTarget)
@@ -131,6 +134,11 @@ func (w *rewriter) replace(r *http.Request, path, query string) (string, string,
 		if to[i] <= ' ' || to[i] == '#' {
 			return "", "", errTarget
 		}
+	}
+	// To has no dot segment itself: one that is there now would lead a client
+	// out of what To puts before it.
+	if normal, err := target.Normalize(to, false); err != nil || normal != to {
+		return "", "", errTarget
 	}
 	return to, query, nil
 }

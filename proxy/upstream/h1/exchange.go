@@ -79,7 +79,9 @@ func (x *exchange) attempt(c *conn) error {
 	if x.trace != nil && x.trace.GotConn != nil {
 		x.trace.GotConn(httptrace.GotConnInfo{Conn: c.nc, Reused: c.reused, WasIdle: c.reused})
 	}
-	if ctx.Done() != nil {
+	if own, ok := ctx.(interface{ AfterFunc(func()) func() bool }); ok {
+		x.detach = own.AfterFunc(c.interrupt) // without a detour: interrupt does not wait
+	} else if ctx.Done() != nil {
 		x.detach = context.AfterFunc(ctx, c.interrupt)
 	}
 	err := x.send()

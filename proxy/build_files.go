@@ -1,0 +1,95 @@
+package proxy
+
+import (
+	"cmp"
+	"net/http"
+
+	"go.uber.org/zap"
+
+	"github.com/sallyport/sallyport/config"
+	"github.com/sallyport/sallyport/proxy/fastcgi"
+	"github.com/sallyport/sallyport/proxy/static"
+)
+
+// files makes the action that serves a folder.
+func (b *routeBuilder) files() http.Handler {
+	from := b.place.Files
+	files := b.folder("files", static.Options{
+		Root: from.Root, Index: from.Index, Try: from.Try, Hidden: hiddenNames(from.Hidden),
+		Browse: from.Browse, Precompressed: from.Precompressed, CacheControl: from.CacheControl,
+	})
+	if files == nil {
+		return nil
+	}
+	return answering(files)
+}
+
+// php makes the action that runs scripts, and serves what lies beside them.
+func (b *routeBuilder) php() http.Handler {
+	from := b.place.PHP
+	o := static.Options{Root: from.Root, Index: from.Index, Try: from.Try, Hidden: hiddenNames(from.Hidden)}
+	if len(o.Index) == 0 {
+		o.Index = []string{"index.php", "index.html"}
+	}
+	if len(o.Try) == 0 {
+		o.Try = []string{"$path", "$path/", "/index.php"}
+	}
+	files := b.folder("php", o)
+	if files == nil {
+		return nil
+	}
+	at := origin{site: b.site.Name, server: from.Server}
+	transport := fastcgi.Options{
+		Server: from.Server, Timeout: from.Timeout,
+		ConnectTimeout: b.cfg.Limits.ConnectTimeout, HeadBytes: int(b.cfg.Limits.ResponseHeaderBytes),
+		Stderr: func(r *http.Request, script, text string) { b.proxy.scriptSaid(r, at, script, text) },
+	}
+	if own := b.place.ResponseTimeout; own != nil {
+		transport.Timeout = *own
+	}
+	for _, pair := range from.Env {
+		transport.Env = append(transport.Env, [2]string{pair.Name, pair.Value})
+	}
+	// No upgrade comes of a FastCGI server, so nothing is ever added to tunnels.
+	run := &forward{proxy: b.proxy, to: fastcgi.New(transport), tunnels: new(tunnels), at: at}
+	action, err := fastcgi.NewPHP(fastcgi.PHPOptions{Files: files, Root: cmp.Or(from.ServerRoot, from.Root)}, run)
+	if err != nil {
+		b.fail("php.server_root", err)
+		return nil
+	}
+	return action
+}
+
+// folderKey is under what a folder is kept.
+type folderKey string
+
+// folder opens a folder, or takes the one that is kept. One that is not there
+// is no fault of the configuration, since it may be mounted later, but worth a
+// word.
+func (b *routeBuilder) folder(key string, o static.Options) *static.Files {
+	files, err := keep(b.proxy, b.next, folderKey(o.Key()), func() (*static.Files, error) {
+		made, err := static.New(o)
+		if err != nil {
+			return nil, err
+		}
+		if err := made.Check(); err != nil {
+			b.proxy.logger.Warn("the folder of a site cannot be opened: its requests will fail until it can", zap.String("site", b.site.Name),
+				zap.String("folder", o.Root), zap.Error(err), zap.String("hint", "does it exist, is it mounted here, and may sallyport's user enter it?"))
+		}
+		return made, nil
+	})
+	if err != nil {
+		b.fail(key, err)
+		return nil
+	}
+	return files
+}
+
+// hiddenNames is what is hidden: if nothing is said, names that begin with a
+// dot.
+func hiddenNames(from config.Texts) []string {
+	if from == nil {
+		return []string{".*"}
+	}
+	return from
+}
