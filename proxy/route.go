@@ -97,12 +97,18 @@ func (s *site) index() {
 }
 
 // find returns the route of a request whose target is settled. Every way in
-// which an application could read the path must lead to the same one.
+// which an application could read the path must lead to the same one. It
+// allocates nothing for a plain path.
 func (s *site) find(x *exchange.Exchange, r *http.Request) (*route, error) {
 	path, _, _ := strings.Cut(r.RequestURI, "?")
 	if !s.byPath || target.Plain(path) || path == "*" {
 		return s.choose(x, r, path, true)
 	}
+	return s.agree(x, r, path)
+}
+
+// agree is find for a path that is not plain.
+func (s *site) agree(x *exchange.Exchange, r *http.Request, path string) (*route, error) {
 	var found *route
 	first := true
 	for reading := range target.Readings(path, s.habits) {
