@@ -191,13 +191,13 @@ func TestSilentUpgradedConnectionIsClosed(t *testing.T) {
 		if _, err := http.ReadRequest(r); err != nil {
 			return
 		}
-		io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+		io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
 		io.Copy(c, r)
 	}))
 	cfg.Limits.UpgradedIdleTimeout = 300 * time.Millisecond
 	w := start(t, hurried(cfg))
 	c := w.dial("a.test")
-	write(t, c, "GET / HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+	write(t, c, "GET / HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
 	r := bufio.NewReader(c)
 	if res := answer(t, r, "GET"); res.StatusCode != http.StatusSwitchingProtocols {
 		t.Fatalf("got %d", res.StatusCode)
@@ -330,5 +330,39 @@ func TestWithoutMemoryRequestsGet503(t *testing.T) {
 	short = false
 	if got := get(); got != 200 {
 		t.Errorf("afterwards: %d", got)
+	}
+}
+
+func TestAnHonestSlowReaderGetsAll(t *testing.T) {
+	const size = 60_000 // at 20 KB/s: three seconds, and fifteen times the grace
+	w := start(t, over3(hurried(sites("a.test", backend(t, func(rw http.ResponseWriter, _ *http.Request) {
+		rw.Write(make([]byte, size))
+	})))))
+	for name, client := range w.versions() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			res, err := client.Get("https://a.test/")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer res.Body.Close()
+			tick := time.NewTicker(10 * time.Millisecond)
+			defer tick.Stop()
+			got := 0
+			for piece := make([]byte, 200); ; {
+				<-tick.C
+				n, err := io.ReadFull(res.Body, piece)
+				got += n
+				if err == io.EOF || err == io.ErrUnexpectedEOF {
+					break
+				}
+				if err != nil {
+					t.Fatalf("after %d bytes: %v", got, err)
+				}
+			}
+			if got != size {
+				t.Errorf("got %d bytes of %d", got, size)
+			}
+		})
 	}
 }

@@ -47,7 +47,7 @@ type running struct {
 	stop        func()
 }
 
-func run(t *testing.T, o Options, h http.HandlerFunc) *running {
+func run(t testing.TB, o Options, h http.HandlerFunc) *running {
 	t.Helper()
 	core, logs := observer.New(zapcore.DebugLevel)
 	c := certificate(t)

@@ -26,8 +26,8 @@ func (h *paced) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0 {
-		body := &pacedBody{ReadCloser: r.Body, flows: h.flows}
-		body.flow.stop = func() { _ = http.NewResponseController(w).SetReadDeadline(time.Unix(1, 0)) }
+		body := &pacedBody{ReadCloser: r.Body, flows: h.flows, of: w}
+		body.flow.stop = body
 		h.flows.begin(&body.flow)
 		defer body.end()
 		r.Body = body
@@ -37,7 +37,7 @@ func (h *paced) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a := &answer{ResponseWriter: w}
-	a.flow.stop = func() { _ = http.NewResponseController(w).SetWriteDeadline(time.Unix(1, 0)) }
+	a.flow.stop = a
 	h.flows.begin(&a.flow)
 	defer h.flows.end(&a.flow)
 	h.next.ServeHTTP(a, r)
@@ -48,8 +48,11 @@ type pacedBody struct {
 	io.ReadCloser
 	flows *flows
 	flow  flow
+	of    http.ResponseWriter
 	once  sync.Once
 }
+
+func (b *pacedBody) stop() { _ = http.NewResponseController(b.of).SetReadDeadline(time.Unix(1, 0)) }
 
 // Read fails with [os.ErrDeadlineExceeded] when the client was too slow.
 func (b *pacedBody) Read(p []byte) (int, error) {
@@ -81,6 +84,10 @@ func (b *pacedBody) end() { b.once.Do(func() { b.flows.end(&b.flow) }) }
 type answer struct {
 	http.ResponseWriter
 	flow flow
+}
+
+func (a *answer) stop() {
+	_ = http.NewResponseController(a.ResponseWriter).SetWriteDeadline(time.Unix(1, 0))
 }
 
 // Unwrap is for [http.ResponseController].

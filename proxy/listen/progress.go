@@ -11,7 +11,7 @@ import (
 // for the client and how much has moved; the guard keeps the account. That
 // costs the mover three atomic operations for each piece, and nobody a timer.
 type flow struct {
-	stop    func() // wakes up who waits; called at most once, not after end
+	stop    stopper
 	waiting atomic.Bool
 	moved   atomic.Int64
 	exempt  atomic.Bool // from now on: the client may take its time
@@ -24,6 +24,10 @@ type flow struct {
 	accounted  int64         // the guard's: of moved
 	prev, next *flow         // under the list's lock
 }
+
+// stopper wakes up who waits for the client. It is asked at most once, and not
+// after [flows.end].
+type stopper interface{ stop() }
 
 // flows is the list of those that are under way.
 type flows struct {
@@ -104,6 +108,6 @@ func (f *flow) cut() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !f.ended && f.slow.CompareAndSwap(false, true) {
-		f.stop()
+		f.stop.stop()
 	}
 }
