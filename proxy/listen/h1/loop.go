@@ -99,7 +99,7 @@ func (c *conn) rest(fresh bool) bool {
 		patience = o.HeaderTimeout
 	} else {
 		c.state.Store(resting)
-		if c.server.draining.Load() {
+		if c.server.ending.Load() {
 			return false
 		}
 		c.observe(http.StateIdle)
