@@ -153,6 +153,11 @@ type Handling struct {
 	// that of the server's address, or a host itself. Empty is `client`.
 	Host string `yaml:"host"`
 
+	// Protocols other than WebSocket that a client may switch a connection to
+	// with the server's consent (Upgrade), such as `tcp` for Docker's interface.
+	// Never h2c, HTTP or TLS: these would lead past the checks.
+	Upgrade Texts `yaml:"upgrade"`
+
 	// How many requests are taken in a time.
 	RateLimit RateLimits `yaml:"rate_limit"`
 

@@ -24,6 +24,25 @@ func (v *validator) headers(h *Handling, path string) {
 	if h.Host != "" && h.Host != "client" && h.Host != "upstream" {
 		v.bad(path+".host", h.Host, sentHostFault(h.Host))
 	}
+	for i, protocol := range h.Upgrade {
+		v.bad(v.item(path+".upgrade", i), protocol, protocolFault(protocol))
+	}
+}
+
+// protocolFault says why a connection cannot be switched to a protocol. Its
+// name may have a version behind a slash (RFC 9110 section 7.8).
+func protocolFault(text string) *fault {
+	name, _, _ := strings.Cut(strings.ToLower(text), "/")
+	switch name {
+	case "h2c", "http", "tls":
+		return &fault{"would lead past the proxy's checks", "clients reach servers over HTTP/2 without it: write h2c:// in the server's address"}
+	case "websocket":
+		return &fault{"is always allowed", "leave it out"}
+	}
+	if strings.ContainsFunc(text, func(c rune) bool { return c <= ' ' || c > '~' || strings.ContainsRune(`,;"()<>@\[]?={}:`, c) }) {
+		return &fault{"is not the name of a protocol", "write it as in the Upgrade field: tcp, or SPDY/3.1"}
+	}
+	return nil
 }
 
 // sentHostFault says what is wrong with a Host to send.

@@ -201,7 +201,7 @@ func (b *routeBuilder) forward() http.Handler {
 		return nil
 	}
 	return &forward{proxy: b.proxy, to: pool, tunnels: &pool.tunnels, silence: b.cfg.Limits.UpgradedIdleTimeout, at: at,
-		host: b.place.Host, patience: b.place.ResponseTimeout}
+		host: b.place.Host, upgrades: b.place.Upgrade, patience: b.place.ResponseTimeout}
 }
 
 func (b *routeBuilder) redirect() http.Handler {

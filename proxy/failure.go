@@ -295,7 +295,7 @@ func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
 		panic(http.ErrAbortHandler) // an empty 200 would be a lie to a client that only half closed
 	}
 	leaveBody(w, r)
-	if r.ProtoMajor == 1 && (v.label == errMethod.Label || v.label == panicLabel) {
+	if r.ProtoMajor == 1 && (v.status == http.StatusBadRequest || v.label == errMethod.Label || v.label == panicLabel) {
 		w.Header().Set("Connection", "close") // what follows on it is anybody's guess
 	}
 	if x := exchange.Of(r); x.Pages != nil && x.Pages.Page(w, r, v.status) {

@@ -21,6 +21,7 @@ type forward struct {
 	at      origin
 
 	host     string         // to send: "" or client for the client's, upstream for the server's own
+	upgrades []string       // protocols to switch to, beside websocket
 	patience *time.Duration // until the response begins; nil: as of the server
 }
 
@@ -37,7 +38,7 @@ func (f *forward) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		defer body.release(w)
 	}
 	f.adapt(out)
-	protocol := upgradeAsked(r)
+	protocol := upgradeAsked(r, f.upgrades)
 	if protocol != "" {
 		out.Header["Connection"] = []string{"Upgrade"}
 		out.Header["Upgrade"] = []string{protocol}

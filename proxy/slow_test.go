@@ -191,13 +191,13 @@ func TestSilentUpgradedConnectionIsClosed(t *testing.T) {
 		if _, err := http.ReadRequest(r); err != nil {
 			return
 		}
-		io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+		io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
 		io.Copy(c, r)
 	}))
 	cfg.Limits.UpgradedIdleTimeout = 300 * time.Millisecond
 	w := start(t, hurried(cfg))
 	c := w.dial("a.test")
-	write(t, c, "GET / HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+	write(t, c, "GET / HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
 	r := bufio.NewReader(c)
 	if res := answer(t, r, "GET"); res.StatusCode != http.StatusSwitchingProtocols {
 		t.Fatalf("got %d", res.StatusCode)

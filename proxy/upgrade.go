@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,9 +21,10 @@ const halfClosedLimit = 5 * time.Minute
 
 // upgradeAsked returns the protocol that a client wants to switch to (RFC 9110
 // section 7.8), or "" if there is none that we pass on. A server may ignore an
-// Upgrade field, and we do when it is not one plain protocol, or is h2c, which
-// would open a way past the proxy's checks.
-func upgradeAsked(r *http.Request) string {
+// Upgrade field, and we do unless it is exactly one protocol: websocket, or one
+// that the route allows. Others, h2c first of all, would open a way past the
+// proxy's checks.
+func upgradeAsked(r *http.Request, allowed []string) string {
 	asked := r.Header["Upgrade"]
 	if r.ProtoMajor > 1 && len(asked) == 1 {
 		return asked[0] // set by admitSocket
@@ -30,15 +32,10 @@ func upgradeAsked(r *http.Request) string {
 	if len(asked) != 1 || r.ProtoMajor != 1 || !r.ProtoAtLeast(1, 1) || !names(r.Header["Connection"], "upgrade") {
 		return ""
 	}
-	for i := range len(asked[0]) {
-		if c := asked[0][i]; c <= ' ' || c >= 0x7f || c == ',' {
-			return ""
-		}
+	if strings.EqualFold(asked[0], "websocket") || slices.ContainsFunc(allowed, func(one string) bool { return strings.EqualFold(one, asked[0]) }) {
+		return asked[0]
 	}
-	if strings.EqualFold(asked[0], "h2c") {
-		return ""
-	}
-	return asked[0]
+	return ""
 }
 
 // checkUpgrade makes sure that a 101 switches to what was asked for.

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+
+	"github.com/sallyport/sallyport/config"
 )
 
 // echoSockets is a WebSocket server that sends every message back.
@@ -105,8 +107,14 @@ func switching(t testing.TB, head string) string {
 
 const asked = "GET / HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: Custom/1\r\n\r\n"
 
+// custom allows the protocol of these tests.
+func custom(cfg *config.Config) *config.Config {
+	cfg.Sites[0].Upgrade = config.Texts{"custom/1"}
+	return cfg
+}
+
 func TestUpgradeLosesNoByteAndHalfCloses(t *testing.T) {
-	w := start(t, sites("a.test", switching(t, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: custom/1\r\nX-More: 1\r\n\r\nearly ")))
+	w := start(t, custom(sites("a.test", switching(t, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: custom/1\r\nX-More: 1\r\n\r\nearly "))))
 	c := w.dial("a.test")
 	write(t, c, asked+"sent right behind ") // one segment: ends up in the server's buffer
 	r := bufio.NewReader(c)
@@ -129,7 +137,7 @@ func TestUpgradeThatWasNotAskedForIsRefused(t *testing.T) {
 		"no protocol":      "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n\r\n",
 		"no connection":    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: custom/1\r\n\r\n",
 	} {
-		w := start(t, sites("a.test", switching(t, head)))
+		w := start(t, custom(sites("a.test", switching(t, head))))
 		if res := answer(t, w.say("a.test", asked), "GET"); res.StatusCode != 502 {
 			t.Errorf("%s: status %d", name, res.StatusCode)
 		}
@@ -151,6 +159,7 @@ func TestUpgradeThatIsNotPassedOn(t *testing.T) {
 		"several":           "Connection: Upgrade\r\nUpgrade: websocket, h2c\r\n",
 		"two fields":        "Connection: Upgrade\r\nUpgrade: websocket\r\nUpgrade: h2c\r\n",
 		"not in Connection": "Upgrade: websocket\r\n",
+		"not allowed":       "Connection: Upgrade\r\nUpgrade: custom/1\r\n",
 	} {
 		res := answer(t, w.say("a.test", "GET / HTTP/1.1\r\nHost: a.test\r\n"+fields+"\r\n"), "GET")
 		h := wait(t, got, "the request")
@@ -161,12 +170,12 @@ func TestUpgradeThatIsNotPassedOn(t *testing.T) {
 }
 
 func TestUpgradeRefusedByTheServerIsAnOrdinaryResponse(t *testing.T) {
-	w := start(t, sites("a.test", backend(t, func(rw http.ResponseWriter, r *http.Request) {
+	w := start(t, custom(sites("a.test", backend(t, func(rw http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Upgrade") != "Custom/1" || r.Header.Get("Connection") != "Upgrade" {
 			t.Errorf("forwarded %v", r.Header)
 		}
 		http.Error(rw, "no", http.StatusForbidden)
-	})))
+	}))))
 	if res := answer(t, w.say("a.test", asked), "GET"); res.StatusCode != 403 || body(t, res) != "no\n" {
 		t.Errorf("status %d", res.StatusCode)
 	}
