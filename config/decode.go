@@ -285,7 +285,7 @@ func (d *decoder) fill(v reflect.Value) {
 // if it had been written.
 func (d *decoder) fillField(v reflect.Value, f field) {
 	switch {
-	case v.Type() == addressesType:
+	case v.Type() == addressesType && f.def != "":
 		v.Set(reflect.ValueOf(Addresses{f.def}))
 	case f.def != "":
 		if wrong := d.assign(v, f.def, f); wrong != nil {

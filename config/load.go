@@ -1,6 +1,8 @@
 package config
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -61,7 +63,7 @@ func Parse(name string, src []byte) (*Config, Problems) {
 	if doc.root == nil {
 		return nil, doc.problems
 	}
-	cfg := &Config{source: doc.src}
+	cfg := &Config{source: doc.src, digest: sha256.Sum256(src)}
 	d := &decoder{src: doc.src, dir: filepath.Dir(name), doubtful: make(map[string]bool), problems: doc.problems}
 	d.value(doc.root, reflect.ValueOf(cfg).Elem(), slot{})
 	problems := append(d.problems, validate(cfg, d.doubtful)...)
@@ -78,6 +80,18 @@ func (c *Config) Problem(path, message, hint string) Problem {
 		return Problem{Path: path, Message: message, Hint: hint}
 	}
 	return c.source.problem(c.source.find(path), path, message, hint)
+}
+
+// Hash names the text that the configuration was read from: the first 12
+// hexadecimal digits of its SHA-256.
+func (c *Config) Hash() string { return hex.EncodeToString(c.digest[:6]) }
+
+// File is the path that the configuration was read from, "" if it was not.
+func (c *Config) File() string {
+	if c.source == nil {
+		return ""
+	}
+	return c.source.file
 }
 
 // SocketPath returns the path of the admin socket, "" when it is off.

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"reflect"
+	"strings"
 )
 
 // Place is an action and where it stands.
@@ -49,4 +50,29 @@ func inherit(site, route Handling) Handling {
 		}
 	}
 	return route
+}
+
+// Summary says in a few words what the place does: "/api/ -> api".
+func (p *Place) Summary() string {
+	what := "nothing"
+	switch {
+	case p.Proxy != "":
+		what = p.Proxy
+	case p.Redirect != nil:
+		what = "redirect to " + p.Redirect.To
+	case p.Respond != nil:
+		what = fmt.Sprintf("respond %d", p.Respond.Status)
+	default:
+		for _, key := range actionKeys(p.Action) {
+			what = key
+		}
+	}
+	where := strings.Join(p.Conditions.Path, " ")
+	if where == "" {
+		where = p.PathRegexp
+	}
+	if where == "" {
+		return what
+	}
+	return where + " -> " + what
 }

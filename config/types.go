@@ -1,6 +1,7 @@
 package config
 
 import (
+	"crypto/sha256"
 	"time"
 
 	"github.com/sallyport/sallyport/config/secret"
@@ -67,6 +68,7 @@ type Config struct {
 	Admin Admin `yaml:"admin"`
 
 	source *source
+	digest [sha256.Size]byte
 }
 
 // Listen says which addresses the proxy accepts connections on.
@@ -280,9 +282,18 @@ type Runtime struct {
 	Pressure int `yaml:"pressure" default:"85" min:"50"`
 }
 
-// Admin is the local control socket.
+// Admin is how the running process is watched and told what to do.
 type Admin struct {
 	// Path of the unix socket, made with mode 0600, or `off`. Empty:
 	// sallyport.sock in the storage directory.
 	Socket string `yaml:"socket" kind:"path,off"`
+
+	// Addresses on which the same is there over HTTP for who knows the token:
+	// the status page, metrics, the API. It is not encrypted, so only this
+	// machine or a private network should reach it. Empty: none.
+	Listen Addresses `yaml:"listen" kind:"off"`
+
+	// File with the token for `listen`, at least 16 characters. Read at each
+	// use.
+	TokenFile string `yaml:"token_file" kind:"path"`
 }

@@ -159,4 +159,27 @@ func (v *validator) admin() {
 		v.fail("admin.socket", fmt.Sprintf("the path of the admin socket has %d bytes; %d is the limit", len(socket), maxSocketPath),
 			"set admin.socket to a shorter path, or to off")
 	}
+	listen := v.cfg.Admin.Listen
+	if len(listen) == 0 {
+		return
+	}
+	if v.cfg.SocketPath() == "" {
+		v.fail("admin.listen", "admin.listen is set and admin.socket is off", "remove `socket: off`: the commands need the socket")
+	}
+	if v.cfg.Admin.TokenFile == "" {
+		v.missing("admin", "token_file", "admin.listen needs a token", "write token_file: FILE, with at least 16 characters in it")
+	}
+	for i, text := range listen {
+		path := "admin.listen"
+		if len(listen) > 1 {
+			path = fmt.Sprintf("admin.listen[%d]", i)
+		}
+		if v.bad(path, text, listenFault(text, "9180")) {
+			continue
+		}
+		if address := addrPort(text); !address.Addr().IsLoopback() {
+			v.warn(path, fmt.Sprintf("admin.listen %s can be reached from other machines, without encryption", text),
+				"use 127.0.0.1, or see that only a private network leads there")
+		}
+	}
 }

@@ -3,6 +3,7 @@ package proxy
 import (
 	"cmp"
 	"net/http"
+	"path/filepath"
 
 	"go.uber.org/zap"
 
@@ -15,7 +16,7 @@ import (
 func (b *routeBuilder) files() http.Handler {
 	from := b.place.Files
 	files := b.folder("files", static.Options{
-		Root: from.Root, Index: from.Index, Try: from.Try, Hidden: hiddenNames(from.Hidden),
+		Root: absolute(from.Root), Index: from.Index, Try: from.Try, Hidden: hiddenNames(from.Hidden),
 		Browse: from.Browse, Precompressed: from.Precompressed, CacheControl: from.CacheControl,
 	})
 	if files == nil {
@@ -27,7 +28,7 @@ func (b *routeBuilder) files() http.Handler {
 // php makes the action that runs scripts, and serves what lies beside them.
 func (b *routeBuilder) php() http.Handler {
 	from := b.place.PHP
-	o := static.Options{Root: from.Root, Index: from.Index, Try: from.Try, Hidden: hiddenNames(from.Hidden)}
+	o := static.Options{Root: absolute(from.Root), Index: from.Index, Try: from.Try, Hidden: hiddenNames(from.Hidden)}
 	if len(o.Index) == 0 {
 		o.Index = []string{"index.php", "index.html"}
 	}
@@ -52,7 +53,7 @@ func (b *routeBuilder) php() http.Handler {
 	}
 	// No upgrade comes of a FastCGI server, so nothing is ever added to tunnels.
 	run := &forward{proxy: b.proxy, to: fastcgi.New(transport), tunnels: new(tunnels), at: at}
-	action, err := fastcgi.NewPHP(fastcgi.PHPOptions{Files: files, Root: cmp.Or(from.ServerRoot, from.Root)}, run)
+	action, err := fastcgi.NewPHP(fastcgi.PHPOptions{Files: files, Root: cmp.Or(from.ServerRoot, o.Root)}, run)
 	if err != nil {
 		b.fail("php.server_root", err)
 		return nil
@@ -83,6 +84,15 @@ func (b *routeBuilder) folder(key string, o static.Options) *static.Files {
 		return nil
 	}
 	return files
+}
+
+// absolute returns a path as it is from anywhere: one that the configuration
+// has joined to its own folder is still relative if the file was named so.
+func absolute(path string) string {
+	if whole, err := filepath.Abs(path); err == nil {
+		return whole
+	}
+	return path // what is made of it will complain
 }
 
 // hiddenNames is what is hidden: if nothing is said, names that begin with a

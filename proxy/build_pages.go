@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"net/http"
 
 	"go.uber.org/zap"
@@ -23,11 +24,15 @@ func (b *routeBuilder) errors() func(http.Handler) http.Handler {
 	}
 	o := pages.Options{Intercept: from.Intercept}
 	for _, pair := range from.Pages {
-		o.Files = append(o.Files, pages.File{Status: pair.Name, Path: pair.Value})
+		o.Files = append(o.Files, pages.File{Status: pair.Name, Path: absolute(pair.Value)})
 	}
 	made, err := keep(b.proxy, b.next, pagesKey(o.Key()), func() (*pages.Pages, error) { return pages.New(o, b.proxy.pageChanged) })
 	if err != nil {
-		b.fail("errors", err)
+		key := "errors"
+		if file, ok := errors.AsType[*pages.FileError](err); ok {
+			key += ".pages[" + file.Status + "]"
+		}
+		b.fail(key, err)
 		return nil
 	}
 	return made.Wrap
@@ -39,7 +44,7 @@ func (b *routeBuilder) maintenance() func(http.Handler) http.Handler {
 	if from == nil {
 		return nil
 	}
-	o := pages.MaintenanceOptions{File: from.File, Allow: config.Networks(from.Allow), RetryAfter: from.RetryAfter}
+	o := pages.MaintenanceOptions{File: absolute(from.File), Allow: config.Networks(from.Allow), RetryAfter: from.RetryAfter}
 	made, err := keep(b.proxy, b.next, maintenanceKey(o.Key()), func() (*pages.Maintenance, error) {
 		return pages.NewMaintenance(o, b.proxy.pageChanged)
 	})

@@ -2,6 +2,8 @@ package tlsmgr
 
 import (
 	"time"
+
+	"github.com/sallyport/sallyport/tlsmgr/cloudflare"
 )
 
 // State is what a name's certificate is up to.
@@ -122,4 +124,15 @@ func (m *Manager) describe(entry Entry) Status {
 		status.NotAfter = certificate.Leaf.NotAfter
 	}
 	return status
+}
+
+// Credentials returns what is known of each Cloudflare token from its use.
+func (m *Manager) Credentials() []cloudflare.CredentialStatus {
+	m.mu.Lock()
+	engine := m.engine
+	m.mu.Unlock()
+	if engine == nil || engine.mux == nil {
+		return nil
+	}
+	return engine.mux.Status()
 }

@@ -6,10 +6,12 @@ import (
 	"os"
 	"slices"
 	"syscall"
+	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/sallyport/sallyport/config"
+	"github.com/sallyport/sallyport/proxy/admin"
 )
 
 // control turns signals into what the edge does.
@@ -17,13 +19,16 @@ type control struct {
 	edge   *edge
 	load   func() (*config.Config, config.Problems)
 	notify func(state string)
-	logger *zap.Logger
+
+	logging *logging
+	logger  *zap.Logger
 }
 
 // run serves until a signal or a failure ends it.
 func (c *control) run(ctx context.Context, signals <-chan os.Signal, ready func(*edge)) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
+	c.offer()
 	done := make(chan error, 1)
 	go func() { done <- c.edge.run(ctx) }() // waited for below, unless we are told not to
 
@@ -83,25 +88,60 @@ func (l level) after(received os.Signal) level {
 	return min(max(l+1, wanted), leaving)
 }
 
-// reload reads the configuration again. Whatever is wrong with the new one,
-// the old one keeps serving.
-func (c *control) reload() {
+// offer hangs what can be asked and done on the control socket.
+func (c *control) offer() {
+	e := c.edge
+	if e.admin == nil {
+		return
+	}
+	e.admin.Serve(admin.Control{
+		Status:   e.status,
+		Pulse:    e.pulse,
+		Reload:   func(context.Context) admin.Reload { return c.reload() },
+		Renew:    e.certificates.Renew,
+		Purge:    e.proxy.Purge,
+		Drain:    e.proxy.Drain,
+		LogLevel: c.logging.setLevel,
+	})
+}
+
+// reload reads the configuration again, and remembers and returns what came of
+// it. Whatever is wrong with the new one, the old one keeps serving.
+func (c *control) reload() admin.Reload {
+	result := c.tryReload()
+	c.edge.mu.Lock()
+	c.edge.last = &result
+	c.edge.mu.Unlock()
+	return result
+}
+
+func (c *control) tryReload() admin.Reload {
+	result := admin.Reload{At: time.Now().UTC()}
 	cfg, problems := c.load()
 	if err := problems.Err(); err != nil {
 		logProblems(c.logger, problems)
+		result.Problems = problemsOf(problems)
+		result.Error = "the configuration has problems; the previous one keeps serving"
+		result.Hint = "mend them; sallyport check shows them with their lines"
 		c.logger.Error("reload failed; the previous configuration keeps serving",
 			zap.String("hint", "mend the problems above; sallyport check shows them with their lines"))
-		return
+		return result
 	}
+	before := c.edge.hash()
 	more, err := c.edge.reload(cfg)
-	logProblems(c.logger, append(problems, more...))
+	problems = append(problems, more...)
+	logProblems(c.logger, problems)
+	result.Problems = problemsOf(problems)
 	if err != nil {
+		result.Error, result.Hint = err.Error()+"; the previous configuration keeps serving", hintOf(err)
 		c.logger.Error("reload failed; the previous configuration keeps serving",
 			zap.Error(err), zap.String("hint", hintOf(err)))
-		return
+		return result
 	}
 	tuneMemory(cfg.Runtime, c.logger)
-	c.logger.Info("configuration reloaded", zap.Int("sites", len(cfg.Sites)))
+	c.logger.Info("configuration reloaded", zap.Int("sites", len(cfg.Sites)), zap.String("hash", cfg.Hash()))
+	result.OK, result.Changed = true, cfg.Hash() != before
+	return result
 }
 
 // needsRestart names the first setting that differs and that only a restart
@@ -120,6 +160,8 @@ func needsRestart(before, after *config.Config) string {
 		return "storage"
 	case before.SocketPath() != after.SocketPath():
 		return "admin.socket"
+	case !slices.Equal(before.Admin.Listen, after.Admin.Listen):
+		return "admin.listen"
 	case before.Log != after.Log:
 		return "log"
 	case before.Runtime.Pressure != after.Runtime.Pressure:

@@ -9,13 +9,17 @@ import (
 	"net/netip"
 	"strconv"
 	"sync"
+	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
 
 	"github.com/sallyport/sallyport/config"
 	"github.com/sallyport/sallyport/proxy"
 	"github.com/sallyport/sallyport/proxy/admin"
 	"github.com/sallyport/sallyport/proxy/listen"
+	"github.com/sallyport/sallyport/proxy/metrics"
 	"github.com/sallyport/sallyport/proxy/middleware/cidr"
 	"github.com/sallyport/sallyport/proxy/pressure"
 	"github.com/sallyport/sallyport/tlsmgr"
@@ -35,20 +39,34 @@ type edge struct {
 	credentialsDir string
 	logger         *zap.Logger
 
-	mu     sync.Mutex // one reload at a time
+	started  time.Time
+	events   *admin.Events
+	history  *metrics.History
+	registry *prometheus.Registry
+
+	reloading sync.Mutex // one reload at a time
+
+	mu     sync.Mutex // guards what follows; held for no I/O
 	config *config.Config
+	loaded time.Time
+	last   *admin.Reload // nil: none yet
 }
 
 type edgeOptions struct {
 	config         *config.Config
 	credentialsDir string
-	logger         *zap.Logger
+	logging        *logging
 }
 
 // openEdge builds everything and opens the sockets. It starts no goroutine; on
 // error nothing stays open.
 func openEdge(ctx context.Context, options edgeOptions) (_ *edge, err error) {
-	e := &edge{config: options.config, credentialsDir: options.credentialsDir, logger: options.logger}
+	now := time.Now().UTC()
+	e := &edge{
+		config: options.config, credentialsDir: options.credentialsDir, logger: options.logging.Logger,
+		started: now, loaded: now, events: options.logging.events,
+		history: metrics.NewHistory(), registry: newRegistry(),
+	}
 	if e.roots, err = publicRoots(); err != nil {
 		return nil, err
 	}
@@ -64,7 +82,8 @@ func openEdge(ctx context.Context, options edgeOptions) (_ *edge, err error) {
 		return nil, err
 	}
 	e.memory = pressure.New(pressure.Options{Percent: e.config.Runtime.Pressure, Logger: e.logger.Named("memory")})
-	e.proxy = proxy.New(proxy.Options{Logger: e.logger.Named("proxy"), Roots: e.roots, HTTPSPort: httpsPort(e.config), Overloaded: e.memory.Refusing})
+	e.proxy = proxy.New(proxy.Options{Logger: e.logger.Named("proxy"), Roots: e.roots, HTTPSPort: httpsPort(e.config), Overloaded: e.memory.Refusing,
+		Observers: []proxy.Observer{e.history, metrics.New(e.registry)}})
 	generation, err := e.proxy.Prepare(e.config)
 	if err != nil {
 		return nil, err
@@ -81,10 +100,12 @@ func openEdge(ctx context.Context, options edgeOptions) (_ *edge, err error) {
 	e.memory.OnShort(e.proxy.Relieve)
 	e.memory.OnShort(e.listeners.Relieve)
 	if path := e.config.SocketPath(); path != "" {
-		if e.admin, err = admin.Open(ctx, admin.Options{Socket: path, Health: e.health}); err != nil {
+		o := admin.Options{Socket: path, Health: e.health, Addresses: e.config.Admin.Listen, Token: e.adminToken}
+		if e.admin, err = admin.Open(ctx, o); err != nil {
 			e.listeners.Close()
 			return nil, err
 		}
+		e.admin.Handle("GET /metrics", promhttp.HandlerFor(e.registry, promhttp.HandlerOpts{}))
 	}
 	return e, nil
 }
@@ -189,8 +210,8 @@ func (e *edge) run(ctx context.Context) error {
 // needs new sockets or another storage directory is refused: these need a
 // restart.
 func (e *edge) reload(cfg *config.Config) (config.Problems, error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
+	e.reloading.Lock()
+	defer e.reloading.Unlock()
 	if changed := needsRestart(e.config, cfg); changed != "" {
 		return nil, &exitError{
 			err:  fmt.Errorf("%s changed, which a reload cannot do", changed),
@@ -209,7 +230,9 @@ func (e *edge) reload(cfg *config.Config) (config.Problems, error) {
 		return problems, err
 	}
 	e.proxy.Commit(generation)
-	e.config = cfg
+	e.mu.Lock()
+	e.config, e.loaded = cfg, time.Now().UTC()
+	e.mu.Unlock()
 	return problems, nil
 }
 

@@ -9,12 +9,32 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/sallyport/sallyport/config"
+	"github.com/sallyport/sallyport/proxy/admin"
 )
 
-// newLogger makes the process's logger. It writes whole lines to w, one at a
+// logging is the process's log: where it goes, from which level on, and what
+// is remembered of it for the status page.
+type logging struct {
+	*zap.Logger
+	level  zap.AtomicLevel
+	events *admin.Events
+}
+
+// setLevel changes the level, and returns what it was.
+func (l *logging) setLevel(word string) (before string, err error) {
+	before = l.level.String()
+	level, err := zapcore.ParseLevel(word)
+	if err != nil || level > zapcore.ErrorLevel {
+		return before, &exitError{err: fmt.Errorf("there is no log level %q", word), hint: "debug, info, warn and error are"}
+	}
+	l.level.SetLevel(level)
+	return before, nil
+}
+
+// newLogging makes the process's log. It writes whole lines to w, one at a
 // time; the configuration was validated, so an unknown word is a defect of ours.
-func newLogger(options config.Log, w io.Writer) (*zap.Logger, error) {
-	level, err := zapcore.ParseLevel(options.Level)
+func newLogging(options config.Log, w io.Writer) (*logging, error) {
+	level, err := zap.ParseAtomicLevel(options.Level)
 	if err != nil {
 		return nil, fmt.Errorf("log.level: %w", err)
 	}
@@ -44,5 +64,7 @@ func newLogger(options config.Log, w io.Writer) (*zap.Logger, error) {
 		return nil, fmt.Errorf("log.format: unknown format %q", options.Format)
 	}
 	core := zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), level)
-	return zap.New(core, zap.ErrorOutput(zapcore.Lock(zapcore.AddSync(w)))), nil
+	events := admin.NewEvents()
+	logger := zap.New(zapcore.NewTee(core, events.Core()), zap.ErrorOutput(zapcore.Lock(zapcore.AddSync(w))))
+	return &logging{logger, level, events}, nil
 }

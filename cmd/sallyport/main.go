@@ -83,6 +83,7 @@ func newRoot(sealed sealing) *cobra.Command {
 		newSchemaCommand(),
 		newVersionCommand(),
 	)
+	root.AddCommand(operateCommands()...)
 	for _, cmd := range root.Commands() {
 		cmd.Args = usageArgs(cmd.Args)
 	}

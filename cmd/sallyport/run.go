@@ -55,23 +55,23 @@ func serve(ctx context.Context, options serveOptions) error {
 	if err := problems.Err(); err != nil {
 		return err
 	}
-	logger, err := newLogger(cfg.Log, options.stderr)
+	logger, err := newLogging(cfg.Log, options.stderr)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = logger.Sync() }()
 	defer zap.RedirectStdLog(logger.Named("library"))()
 	logger.Info("starting", zap.String("version", version()), zap.Int("pid", os.Getpid()))
-	options.sealed.log(logger)
-	tuneMemory(cfg.Runtime, logger)
-	logProblems(logger, problems)
+	options.sealed.log(logger.Logger)
+	tuneMemory(cfg.Runtime, logger.Logger)
+	logProblems(logger.Logger, problems)
 
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGINT)
 	defer signal.Stop(signals)
 	signal.Ignore(syscall.SIGUSR1, syscall.SIGPIPE) // nginx reopens its logs on USR1; ours go to standard error
 
-	edge, err := openEdge(ctx, edgeOptions{config: cfg, credentialsDir: options.credentialsDir, logger: logger})
+	edge, err := openEdge(ctx, edgeOptions{config: cfg, credentialsDir: options.credentialsDir, logging: logger})
 	if err != nil {
 		return err
 	}
@@ -80,7 +80,7 @@ func serve(ctx context.Context, options serveOptions) error {
 			logger.Warn("service manager not told", zap.String("state", state), zap.Error(err))
 		}
 	}
-	control := &control{edge: edge, load: options.load, notify: notify, logger: logger}
+	control := &control{edge: edge, load: options.load, notify: notify, logging: logger, logger: logger.Logger}
 	return control.run(ctx, signals, options.ready)
 }
 

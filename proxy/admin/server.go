@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 )
 
@@ -13,6 +14,14 @@ import (
 type Options struct {
 	// Socket is the path of the unix socket.
 	Socket string
+
+	// Addresses are those of TCP listeners besides the socket, host:port each.
+	// What comes there needs Token.
+	Addresses []string
+
+	// Token returns the token for the TCP listeners as it is now. Required with
+	// Addresses. An error means that nobody gets in.
+	Token func() (string, error)
 
 	// Health returns what is wrong, in words; nothing means healthy. It must
 	// be quick and safe for concurrent use. Required.
@@ -22,6 +31,8 @@ type Options struct {
 // Server is an open control socket.
 type Server struct {
 	listener net.Listener
+	tcp      []net.Listener
+	token    func() (string, error)
 	mux      *http.ServeMux
 }
 
@@ -35,7 +46,11 @@ func Open(ctx context.Context, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{listener: l, mux: http.NewServeMux()}
+	s := &Server{listener: l, token: o.Token, mux: http.NewServeMux()}
+	if err := s.listenTCP(ctx, o); err != nil {
+		s.Close()
+		return nil, err
+	}
 	s.Handle("GET /v1/health", health(o.Health))
 	return s, nil
 }
@@ -47,28 +62,57 @@ func (s *Server) Handle(pattern string, h http.Handler) { s.mux.Handle(pattern, 
 // Run serves until ctx ends, then removes the socket and returns nil when
 // requests under way have been answered (one second at most).
 func (s *Server) Run(ctx context.Context) error {
-	engine := &http.Server{Handler: s.mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
-	ended := make(chan error, 1)
-	go func() { ended <- engine.Serve(s.listener) }()
+	serving, stop := context.WithCancel(ctx)
+	defer stop() // ends what would stream for ever
+	engine := func(h http.Handler) *http.Server {
+		return &http.Server{
+			Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
+			BaseContext: func(net.Listener) context.Context { return serving },
+		}
+	}
+	local, remote := engine(s.mux), engine(s.guarded())
+	var group sync.WaitGroup
+	ended := make(chan error, 1+len(s.tcp))
+	group.Go(func() { ended <- local.Serve(s.listener) })
+	for _, l := range s.tcp {
+		group.Go(func() { ended <- remote.Serve(l) })
+	}
+	var failure error
 	select {
 	case err := <-ended:
-		if errors.Is(err, net.ErrClosed) {
-			return nil
+		if !errors.Is(err, net.ErrClosed) {
+			failure = err
 		}
-		return err
 	case <-ctx.Done():
 	}
+	stop()
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
-	if engine.Shutdown(limit) != nil {
-		_ = engine.Close()
+	for _, each := range []*http.Server{local, remote} {
+		if each.Shutdown(limit) != nil {
+			_ = each.Close()
+		}
 	}
-	<-ended
-	return nil
+	group.Wait()
+	return failure
 }
 
-// Close closes and removes the socket: for a process that gives up before Run.
-func (s *Server) Close() { _ = s.listener.Close() }
+// Close closes and removes the sockets: for a process that gives up before Run.
+func (s *Server) Close() {
+	_ = s.listener.Close()
+	for _, l := range s.tcp {
+		_ = l.Close()
+	}
+}
+
+// Addrs returns the addresses of the TCP listeners.
+func (s *Server) Addrs() []net.Addr {
+	var list []net.Addr
+	for _, l := range s.tcp {
+		list = append(list, l.Addr())
+	}
+	return list
+}
 
 // Report is the answer of GET /v1/health.
 type Report struct {

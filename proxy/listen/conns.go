@@ -94,6 +94,8 @@ type table struct {
 	caps  *caps
 	clock atomic.Int64 // set by the guard
 
+	counters counters
+
 	mu      sync.Mutex
 	open    map[*conn]struct{}
 	wake    chan struct{} // closed and renewed when the last connection leaves
@@ -115,6 +117,7 @@ func (t *table) now() int64 { return t.clock.Load() }
 func (t *table) add(plain net.Conn, peer netip.Addr, counted bool) *conn {
 	c := &conn{Conn: plain, table: t, peer: peer, mine: counted}
 	c.rested.Store(t.now())
+	t.counters.accepted.Add(1)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.open[c] = struct{}{}

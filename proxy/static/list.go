@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"html"
 	"html/template"
 	"io"
 	"io/fs"
@@ -46,7 +47,7 @@ type listing struct {
 	Crumbs  []crumb
 	Columns []column
 	Parent  bool
-	Entries []entry
+	Rows    template.HTML
 	Folders int
 	Files   int
 	More    bool
@@ -67,12 +68,10 @@ type column struct {
 
 // entry is a line of a listing.
 type entry struct {
-	Name, Link string
-	Folder     bool
-	Size       string
-	Bytes      int64
-	Date, ISO  string
-	modified   time.Time
+	name     string
+	folder   bool
+	size     int64
+	modified time.Time
 }
 
 // list answers with what is in a folder.
@@ -90,11 +89,11 @@ func (f *Files) list(w http.ResponseWriter, r *http.Request, found *Found) {
 		Crumbs:  crumbs(r.URL.Path),
 		Columns: columns(by, down),
 		Parent:  found.Name != ".",
-		Entries: entries,
+		Rows:    rows(entries),
 		More:    more,
 	}
 	for _, e := range entries {
-		if e.Folder {
+		if e.folder {
 			page.Folders++
 		} else {
 			page.Files++
@@ -132,34 +131,59 @@ func (f *Files) entries(found *Found) (entries []entry, more bool, err error) {
 		if f.hidden(name) || strings.ContainsAny(item.Name(), "\\") {
 			continue
 		}
-		// Asked by name below the root, which also follows links that stay
-		// inside; a link that leads out is an error.
-		info, err := f.folder.stat(name)
+		info, err := item.Info()
+		if err == nil && info.Mode()&fs.ModeSymlink != 0 {
+			info, err = f.folder.stat(name) // an error, if it leads out
+		}
 		if err != nil || !info.Mode().IsRegular() && !info.IsDir() {
 			continue
 		}
-		entries = append(entries, newEntry(item.Name(), info))
+		entries = append(entries, entry{item.Name(), info.IsDir(), info.Size(), info.ModTime().UTC()})
 	}
 	return entries, more, nil
 }
 
-func newEntry(name string, info fs.FileInfo) entry {
-	at := info.ModTime().UTC()
-	e := entry{
-		Name:     name,
-		Link:     "./" + url.PathEscape(name),
-		Folder:   info.IsDir(),
-		Date:     at.Format("2006-01-02 15:04"),
-		ISO:      at.Format(time.RFC3339),
-		modified: at,
+// rows is the body of the table. It is not made by the template because a
+// folder may have thousands of entries, and a template takes ten times as long.
+// Every name goes through an escape.
+func rows(entries []entry) template.HTML {
+	if len(entries) == 0 {
+		return `<tr><td class="empty" colspan="3">This folder is empty.</td></tr>`
 	}
-	if e.Folder {
-		e.Link += "/"
-		return e
+	b := make([]byte, 0, 320*len(entries))
+	for _, e := range entries {
+		icon, slash, shown := "file", "", ""
+		if e.folder {
+			icon, slash, shown = "folder", "/", `<span class="slash">/</span>`
+		}
+		b = append(b, `<tr><td class="name"><a href="./`...)
+		b = append(b, html.EscapeString(url.PathEscape(e.name))...)
+		b = append(b, slash...)
+		b = append(b, `"><span class="icon `...)
+		b = append(b, icon...)
+		b = append(b, `" aria-hidden="true"></span><span>`...)
+		b = append(b, html.EscapeString(e.name)...)
+		b = append(b, shown...)
+		b = append(b, `</span></a></td><td class="size">`...)
+		if !e.folder {
+			b = append(b, `<span title="`...)
+			b = strconv.AppendInt(b, e.size, 10)
+			b = append(b, ` bytes">`...)
+			b = append(b, humanSize(e.size)...)
+			b = append(b, `</span>`...)
+		}
+		b = append(b, `</td><td class="date"><time datetime="`...)
+		b = e.modified.AppendFormat(b, time.RFC3339)
+		b = append(b, `" title="`...)
+		b = e.modified.AppendFormat(b, dateForm)
+		b = append(b, ` UTC">`...)
+		b = e.modified.AppendFormat(b, dateForm)
+		b = append(b, "</time></td></tr>\n"...)
 	}
-	e.Bytes, e.Size = info.Size(), humanSize(info.Size())
-	return e
+	return template.HTML(b)
 }
+
+const dateForm = "2006-01-02 15:04"
 
 // order reads how a listing is to be sorted. What it does not know it ignores.
 func order(query url.Values) (by string, down bool) {
@@ -172,8 +196,8 @@ func order(query url.Values) (by string, down bool) {
 
 // compare puts folders first, whatever the order.
 func compare(a, b entry, by string, down bool) int {
-	if a.Folder != b.Folder {
-		if a.Folder {
+	if a.folder != b.folder {
+		if a.folder {
 			return -1
 		}
 		return 1
@@ -181,11 +205,13 @@ func compare(a, b entry, by string, down bool) int {
 	result := 0
 	switch by {
 	case "size":
-		result = cmp.Compare(a.Bytes, b.Bytes)
+		result = cmp.Compare(a.size, b.size)
 	case "date":
 		result = a.modified.Compare(b.modified)
 	}
-	result = cmp.Or(result, strings.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name)), strings.Compare(a.Name, b.Name))
+	if result == 0 {
+		result = cmp.Or(strings.Compare(strings.ToLower(a.name), strings.ToLower(b.name)), strings.Compare(a.name, b.name))
+	}
 	if down {
 		return -result
 	}

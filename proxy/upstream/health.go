@@ -22,14 +22,15 @@ type health struct {
 	ejected   atomic.Int64 // by requests: until then, in nanoseconds since begun
 	doubt     atomic.Bool  // something failed since the last success: what success has to look at
 
-	mu     sync.Mutex
-	seen   bool // some check was answered or not
-	falls  int  // bad checks in a row
-	rises  int  // good checks in a row
-	fails  int  // of requests, in the window
-	window time.Time
-	told   bool  // that it is down
-	cause  error // of the last failure
+	mu      sync.Mutex
+	seen    bool // some check was answered or not
+	falls   int  // bad checks in a row
+	rises   int  // good checks in a row
+	fails   int  // of requests, in the window
+	window  time.Time
+	told    bool      // that it is down
+	changed time.Time // when that last became so, or otherwise
+	cause   error     // of the last failure
 }
 
 // up reports whether requests should go to the server.
@@ -127,6 +128,9 @@ func (h *health) succeeded() {
 }
 
 func (h *health) tellDown() {
+	if !h.told {
+		h.changed = time.Now()
+	}
 	if !h.told && h.notify != nil {
 		h.notify(Event{Upstream: h.options.Upstream, Server: h.options.Address, Err: h.cause})
 	}
@@ -134,6 +138,9 @@ func (h *health) tellDown() {
 }
 
 func (h *health) tellUp() {
+	if h.told {
+		h.changed = time.Now()
+	}
 	if h.told && h.notify != nil {
 		h.notify(Event{Upstream: h.options.Upstream, Server: h.options.Address, Up: true})
 	}

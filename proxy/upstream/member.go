@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/sallyport/sallyport/proxy/upstream/balance"
@@ -74,6 +75,8 @@ type Member struct {
 	node    *balance.Node
 	slots   *slots // nil: no limit
 	health  health
+
+	draining atomic.Bool // somebody took it out of the choice
 }
 
 // NewMember prepares a member. It connects to nothing. Notify is told whenever

@@ -201,7 +201,7 @@ func (p *Pool) candidates(tried *balance.Set) balance.Set {
 	var up, backup, ejected balance.Set
 	for i, m := range p.members {
 		switch {
-		case tried.Has(i) || m.health.unhealthy.Load():
+		case tried.Has(i) || m.health.unhealthy.Load() || m.draining.Load():
 		case !m.health.up():
 			ejected.Add(i)
 		case p.primary.Has(i):

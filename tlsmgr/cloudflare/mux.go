@@ -239,6 +239,9 @@ type credential struct {
 	mu     sync.Mutex
 	token  secret.Text
 	access map[string]*access // by zone; made for token
+
+	used    time.Time // when the API was last asked
+	failure error     // what came of it
 }
 
 // access is one zone as seen with one token. There is one per zone because libdns
@@ -263,6 +266,7 @@ func (c *credential) to(m *Mux, zone string) (*access, error) {
 	defer c.mu.Unlock()
 	if !c.token.Equal(token) || c.access == nil {
 		c.token, c.access = token, make(map[string]*access)
+		c.used, c.failure = time.Time{}, nil
 	}
 	a := c.access[zone]
 	if a == nil {
@@ -277,6 +281,9 @@ func (c *credential) to(m *Mux, zone string) (*access, error) {
 // libdns remembers the zone's id for ever, but a zone that was deleted and added
 // again has another one. The next attempt asks for it.
 func (c *credential) settle(a *access, err error) {
+	c.mu.Lock()
+	c.used, c.failure = time.Now(), err
+	c.mu.Unlock()
 	if answer, ok := errors.AsType[*APIError](err); !ok || answer.Temporary() {
 		return
 	}

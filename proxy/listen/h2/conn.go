@@ -54,6 +54,7 @@ type conn struct {
 	gone     [rememberedResets]uint32
 	goneNext int
 	calm     allowance
+	owed     int // WINDOW_UPDATE frames that content sent has paid for
 	resets   allowance
 	writer
 	received   int // of connWindow: not yet given back to the client
@@ -79,7 +80,7 @@ func newConn(s *Server, nc net.Conn) *conn {
 	}
 	c.writer.init()
 	c.decoder = hpack.NewDecoder(headerTable, c.block.field)
-	c.decoder.SetMaxStringLength(s.options.HeaderBytes)
+	c.decoder.SetMaxStringLength(2 * s.options.HeaderBytes) // what is a little too large gets a 431
 	c.block.limits, c.block.names = &s.options, s.names
 	return c
 }

@@ -16,6 +16,11 @@ const (
 	settingsCost = 10   // an acknowledgement each, and work for every open stream
 )
 
+// updateWorth is how much content sent pays for a WINDOW_UPDATE. Clients send
+// one for each 4 KiB or more that they have read, for stream and connection, and
+// may do so long after the content has left.
+const updateWorth = 1 << 10
+
 // The same for requests that are taken back before they are answered: by the
 // client (CVE-2023-44487, rapid reset) or by making us reset them
 // (CVE-2025-8671, "MadeYouReset"). A browser does so when it leaves a page, so

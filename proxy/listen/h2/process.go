@@ -136,7 +136,7 @@ func (c *conn) windowUpdate(h frameHead, payload []byte) error {
 			return broken(codeFlowControl, "window too large")
 		}
 		c.wakeAll()
-		return c.idle(1)
+		return c.update()
 	}
 	s, open := c.streams[h.stream]
 	switch {
@@ -150,6 +150,15 @@ func (c *conn) windowUpdate(h frameHead, payload []byte) error {
 			return c.streamError(s, h.stream, codeFlowControl)
 		}
 		s.wakeUp()
+	}
+	return c.update()
+}
+
+// update spends what a WINDOW_UPDATE costs.
+func (c *conn) update() error {
+	if c.owed > 0 {
+		c.owed--
+		return nil
 	}
 	return c.idle(1)
 }

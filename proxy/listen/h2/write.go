@@ -260,6 +260,7 @@ func (c *conn) append(s *stream, p []byte, last bool) {
 	c.window -= int64(len(p))
 	if last || len(p) >= earnsAt {
 		c.calm.earn(idleEarned)
+		c.owed += len(p) / updateWorth
 	}
 }
 

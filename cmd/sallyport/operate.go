@@ -1,0 +1,262 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sallyport/sallyport/config"
+	"github.com/sallyport/sallyport/proxy/admin"
+)
+
+// This file has the commands that ask the running process and tell it what to
+// do, all through its control socket.
+
+// operateTimeout bounds a command. A reload reads files and may look names up.
+const operateTimeout = 30 * time.Second
+
+// operator is what these commands have in common.
+type operator struct {
+	path, socket string
+	json         bool
+}
+
+// client finds the socket.
+func (o *operator) client() (*admin.Client, error) {
+	if o.socket != "" {
+		return admin.NewClient(o.socket), nil
+	}
+	cfg, problems := config.Load(o.path)
+	if cfg == nil {
+		return nil, problems.Err() // with other problems the socket can be found all the same
+	}
+	socket := cfg.SocketPath()
+	if socket == "" {
+		return nil, &exitError{code: exitConfig, err: errNoSocket, hint: "remove `admin: {socket: off}` from the configuration"}
+	}
+	return admin.NewClient(socket), nil
+}
+
+// command makes one. run gets a client and a bounded context.
+func (o *operator) command(use, short, long string, args cobra.PositionalArgs, run func(ctx context.Context, c *admin.Client, out io.Writer, args []string) error) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: use, Short: short, Long: long, Args: args,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := o.client()
+			if err != nil {
+				return err
+			}
+			ctx, cancel := context.WithTimeout(cmd.Context(), operateTimeout)
+			defer cancel()
+			return run(ctx, c, cmd.OutOrStdout(), args)
+		},
+	}
+	configFlag(cmd, &o.path)
+	cmd.Flags().StringVar(&o.socket, "socket", "", "control socket `path` (default: what the configuration says)")
+	return cmd
+}
+
+// withJSON adds --json.
+func (o *operator) withJSON(cmd *cobra.Command) *cobra.Command {
+	cmd.Flags().BoolVar(&o.json, "json", false, "print the answer as JSON, as the API of proxy/admin has it")
+	return cmd
+}
+
+// print prints value as JSON if that is wanted, else as a table.
+func (o *operator) print(out io.Writer, value any, table func(io.Writer)) error {
+	if !o.json {
+		w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+		table(w)
+		return w.Flush()
+	}
+	enc := json.NewEncoder(out)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	return enc.Encode(value)
+}
+
+func operateCommands() []*cobra.Command {
+	return []*cobra.Command{
+		newStatusCommand(), newCertsCommand(), newReloadCommand(), newRenewCommand(),
+		newPurgeCommand(), newDrainCommand(), newLogLevelCommand(),
+	}
+}
+
+func newStatusCommand() *cobra.Command {
+	var o operator
+	return o.withJSON(o.command("status", "Show how the running instance is",
+		"Show how the running instance is: configuration, traffic, certificates, credentials,\nservers, and what went wrong lately. Exit code 1 if it is not well or does not answer.",
+		cobra.NoArgs, func(ctx context.Context, c *admin.Client, out io.Writer, _ []string) error {
+			var s admin.Status
+			if err := c.Get(ctx, "/v1/status", &s); err != nil {
+				return err
+			}
+			if err := o.print(out, s, func(w io.Writer) { printStatus(w, &s) }); err != nil {
+				return err
+			}
+			if len(s.Problems) > 0 {
+				return errors.New("not healthy: " + strings.Join(s.Problems, "; "))
+			}
+			return nil
+		}))
+}
+
+func printStatus(w io.Writer, s *admin.Status) {
+	_, _ = fmt.Fprintf(w, "version\t%s, pid %d, up %v\n", s.Version, s.PID, s.Now.Sub(s.Started).Truncate(time.Second))
+	_, _ = fmt.Fprintf(w, "config\t%s (%s), loaded %v ago\n", s.Config.Path, s.Config.Hash, s.Now.Sub(s.Config.LoadedAt).Truncate(time.Second))
+	if s.Config.Stale != "" {
+		_, _ = fmt.Fprintf(w, "\t%s\n", s.Config.Stale)
+	}
+	if last := s.Config.Last; last != nil && !last.OK {
+		_, _ = fmt.Fprintf(w, "\tthe last reload, %v ago, failed: %s\n", s.Now.Sub(last.At).Truncate(time.Second), oneLine(last.Error))
+	}
+	_, _ = fmt.Fprintf(w, "traffic\t%.1f requests/s, %.1f failing, p50 %.1f ms, p99 %.1f ms, %d under way, %d connections\n",
+		s.Traffic.Rate, s.Traffic.Failing, s.Traffic.P50, s.Traffic.P99, s.Traffic.UnderWay, s.Connections.Open)
+	_, _ = fmt.Fprintf(w, "sites\t%d\n", len(s.Sites))
+	_, _ = fmt.Fprintln(w)
+	printCerts(w, s.Certificates)
+	if len(s.Credentials) > 0 {
+		_, _ = fmt.Fprintln(w, "\nCREDENTIAL\tSTATE\tZONES\tFINGERPRINT\tERROR")
+		for _, c := range s.Credentials {
+			state := "good"
+			if !c.OK {
+				state = "failing"
+			}
+			_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", c.Name, state, strings.Join(c.Zones, ","), orDash(c.Fingerprint), oneLine(c.Error))
+		}
+	}
+	if len(s.Upstreams) > 0 {
+		_, _ = fmt.Fprintln(w, "\nSERVER\tUPSTREAM\tSTATE\tUNDER WAY\tWAITING\tCAUSE")
+		for _, u := range s.Upstreams {
+			for _, m := range u.Servers {
+				_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%s\n", m.Address, u.Name, m.State, m.UnderWay, m.Waiting, oneLine(m.Cause))
+			}
+		}
+	}
+	if len(s.Events) > 0 {
+		_, _ = fmt.Fprintln(w, "\nWENT WRONG\tTIMES\tWHAT\tTO DO")
+		for _, e := range s.Events[:min(len(s.Events), 10)] {
+			_, _ = fmt.Fprintf(w, "%v ago\t%d\t%s\t%s\n", s.Now.Sub(e.At).Truncate(time.Second), e.Count, oneLine(strings.TrimSuffix(e.Message+": "+e.Error, ": ")), oneLine(e.Hint))
+		}
+	}
+}
+
+func orDash(text string) string {
+	if text == "" {
+		return "-"
+	}
+	return text
+}
+
+func newCertsCommand() *cobra.Command {
+	var o operator
+	return o.withJSON(o.command("certs", "Show the certificates of the running instance",
+		"Show each name with the state of its certificate, how long it is valid, and what went wrong.",
+		cobra.NoArgs, func(ctx context.Context, c *admin.Client, out io.Writer, _ []string) error {
+			var list []admin.Certificate
+			if err := c.Get(ctx, "/v1/certificates", &list); err != nil {
+				return err
+			}
+			return o.print(out, list, func(w io.Writer) { printCerts(w, list) })
+		}))
+}
+
+func printCerts(w io.Writer, list []admin.Certificate) {
+	_, _ = fmt.Fprintln(w, "NAME\tSTATE\tDAYS\tISSUER\tZONE\tCREDENTIAL\tERROR")
+	for _, c := range list {
+		name := c.Name
+		if c.CoveredBy != "" {
+			name += " (" + c.CoveredBy + ")"
+		}
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", name, c.State, daysLeft(c), c.Issuer, orDash(c.Zone), orDash(c.Credential), oneLine(c.Error))
+	}
+}
+
+func newReloadCommand() *cobra.Command {
+	var o operator
+	return o.withJSON(o.command("reload", "Have the running instance read its configuration again",
+		"Have the running instance read its configuration again, wait, and say what came of\nit. Whatever is wrong, the old configuration keeps serving; then the exit code is 1.",
+		cobra.NoArgs, func(ctx context.Context, c *admin.Client, out io.Writer, _ []string) error {
+			var r admin.Reload
+			if err := c.Post(ctx, "/v1/reload", nil, &r); err != nil {
+				return err
+			}
+			if err := o.print(out, r, func(w io.Writer) { printReload(w, &r) }); err != nil || r.OK {
+				return err
+			}
+			return &exitError{err: errors.New(r.Error), hint: r.Hint}
+		}))
+}
+
+func printReload(w io.Writer, r *admin.Reload) {
+	for _, p := range r.Problems {
+		_, _ = fmt.Fprintf(w, "%s: %s\n", p.Place, p.Message)
+		if p.Hint != "" {
+			_, _ = fmt.Fprintf(w, "  hint: %s\n", p.Hint)
+		}
+	}
+	switch {
+	case r.OK && r.Changed:
+		_, _ = fmt.Fprintln(w, "configuration reloaded")
+	case r.OK:
+		_, _ = fmt.Fprintln(w, "configuration reloaded; the file is the same as before")
+	}
+}
+
+// acting makes a command that has something done.
+func (o *operator) acting(use, short, long string, args cobra.PositionalArgs, path string, form func(args []string) url.Values) *cobra.Command {
+	return o.command(use, short, long, args, func(ctx context.Context, c *admin.Client, out io.Writer, args []string) error {
+		var done admin.Done
+		if err := c.Post(ctx, path, form(args), &done); err != nil {
+			return err
+		}
+		text := done.Message
+		if done.Count > 0 {
+			text += ": " + strconv.Itoa(done.Count)
+		}
+		_, err := fmt.Fprintln(out, text)
+		return err
+	})
+}
+
+func newRenewCommand() *cobra.Command {
+	var o operator
+	return o.acting("renew NAME", "Have a certificate renewed now",
+		"Have the certificate of a name renewed now, whatever is due. It returns at once;\n`sallyport certs` and the log tell how it went.",
+		cobra.ExactArgs(1), "/v1/renew", func(args []string) url.Values { return url.Values{"name": {args[0]}} })
+}
+
+func newPurgeCommand() *cobra.Command {
+	var o operator
+	return o.acting("purge HOST PATH", "Forget what caches keep",
+		"Forget what caches keep for a host and a path with its query. A path that ends in *\nmeans all that begin like it: sallyport purge app.example.com '/*'",
+		cobra.ExactArgs(2), "/v1/purge", func(args []string) url.Values { return url.Values{"host": {args[0]}, "path": {args[1]}} })
+}
+
+func newDrainCommand() *cobra.Command {
+	var o operator
+	var undo bool
+	cmd := o.acting("drain SERVER", "Give a server no new requests",
+		"Take a server, by its address as the configuration has it, out of the choice: what is\nunder way there goes on. --undo takes that back. A restart forgets it.",
+		cobra.ExactArgs(1), "/v1/drain", func(args []string) url.Values {
+			return url.Values{"server": {args[0]}, "on": {strconv.FormatBool(!undo)}}
+		})
+	cmd.Flags().BoolVar(&undo, "undo", false, "give it requests again")
+	return cmd
+}
+
+func newLogLevelCommand() *cobra.Command {
+	var o operator
+	return o.acting("log-level LEVEL", "Change what the running instance logs",
+		"Change the level of the log to debug, info, warn or error, until the next reload or restart.",
+		cobra.ExactArgs(1), "/v1/log-level", func(args []string) url.Values { return url.Values{"level": {args[0]}} })
+}
