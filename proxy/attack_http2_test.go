@@ -275,8 +275,8 @@ func (f *framed) outcome(stream uint32) string {
 	}
 }
 
-// attack is a request over HTTP/2, and what must become of it.
-type attack struct {
+// streamAttack is a request over HTTP/2, and what must become of it.
+type streamAttack struct {
 	name   string
 	fields []string // as changed by with and without
 	body   []string // DATA frames; nil: the head ends the stream
@@ -307,8 +307,8 @@ next:
 
 func post(changes ...string) []string { return ask(append([]string{":method", "POST"}, changes...)...) }
 
-func attacks() []attack {
-	list := []attack{
+func streamAttacks() []streamAttack {
+	list := []streamAttack{
 		{name: "control: GET", fields: ask(), passes: "GET /x HTTP/1.1"},
 		{name: "control: field", fields: ask("x-a", "b c"), passes: "X-A: b c"},
 		{name: "control: empty value", fields: ask("x-a", ""), passes: "X-A: "},
@@ -409,16 +409,16 @@ func attacks() []attack {
 	}
 	for _, c := range []string{"\r\n", "\r", "\n", "\x00", "\x01", "\x0b", "\x0c", "\x1b", "\x7f"} {
 		list = append(list,
-			attack{name: fmt.Sprintf("value: %q", c), fields: ask("x-a", "b"+c+"transfer-encoding: chunked")},
-			attack{name: fmt.Sprintf("path: %q", c), fields: ask(":path", "/x"+c+"y")},
-			attack{name: fmt.Sprintf("authority: %q", c), fields: ask(":authority", "a.test"+c+"x: y")},
-			attack{name: fmt.Sprintf("cookie: %q", c), fields: ask("cookie", "a=1"+c, "cookie", "b=2")},
+			streamAttack{name: fmt.Sprintf("value: %q", c), fields: ask("x-a", "b"+c+"transfer-encoding: chunked")},
+			streamAttack{name: fmt.Sprintf("path: %q", c), fields: ask(":path", "/x"+c+"y")},
+			streamAttack{name: fmt.Sprintf("authority: %q", c), fields: ask(":authority", "a.test"+c+"x: y")},
+			streamAttack{name: fmt.Sprintf("cookie: %q", c), fields: ask("cookie", "a=1"+c, "cookie", "b=2")},
 		)
 	}
 	for _, name := range []string{"x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "forwarded", "x-request-id"} {
-		list = append(list, attack{name: "forged: " + name, fields: ask(name, "forged"), passes: "GET /x HTTP/1.1"},
-			attack{name: "forged with _: " + name, fields: ask(strings.ReplaceAll(name, "-", "_"), "forged"), passes: "maybe"},
-			attack{name: "forged trailer: " + name, fields: post("trailer", name), body: []string{"a"}, trail: []string{name, "forged"}, passes: "POST /x HTTP/1.1"})
+		list = append(list, streamAttack{name: "forged: " + name, fields: ask(name, "forged"), passes: "GET /x HTTP/1.1"},
+			streamAttack{name: "forged with _: " + name, fields: ask(strings.ReplaceAll(name, "-", "_"), "forged"), passes: "maybe"},
+			streamAttack{name: "forged trailer: " + name, fields: post("trailer", name), body: []string{"a"}, trail: []string{name, "forged"}, passes: "POST /x HTTP/1.1"})
 	}
 	return list
 }
@@ -426,7 +426,7 @@ func attacks() []attack {
 // What a client of HTTP/2 says must not become something else in HTTP/1.1.
 func TestHTTP2AttacksJudgedByWhatTheServerSaw(t *testing.T) {
 	w := start(t, sites())
-	list := attacks()
+	list := streamAttacks()
 	if len(list) < 60 {
 		t.Fatalf("only %d cases", len(list))
 	}
@@ -445,12 +445,12 @@ func TestHTTP2AttacksJudgedByWhatTheServerSaw(t *testing.T) {
 			outcome := f.outcome(1)
 			f.conn.Close()
 			w.commit(sites()) // ends the connections to the tape
-			judge(t, tape, a, outcome)
+			judgeStream(t, tape, a, outcome)
 		})
 	}
 }
 
-func judge(t *testing.T, tape *tape, a attack, outcome string) {
+func judgeStream(t *testing.T, tape *tape, a streamAttack, outcome string) {
 	requests, broken, size := tape.take()
 	for _, b := range broken {
 		t.Errorf("%s: the server saw what is no request: %s", outcome, b)

@@ -303,3 +303,32 @@ func TestHTTP3NeedsTheUDPPort(t *testing.T) {
 	}
 	socket.Close()
 }
+
+// What quic-go lets through and HTTP/1.1 would read differently.
+func TestHTTP3RequestsAreHeldToTheRulesOfHTTP1(t *testing.T) {
+	w := start(t, over3(sites("a.test", backend(t, func(_ http.ResponseWriter, r *http.Request) {
+		t.Errorf("it was reached: %v %v", r.RequestURI, r.Header)
+	}))))
+	for name, value := range map[string]string{
+		"transfer_encoding": "chunked", "x_forwarded_for": "6.6.6.6", "content_length": "0", "proxy_authorization": "x",
+	} {
+		req, _ := http.NewRequestWithContext(t.Context(), "GET", "https://a.test/", nil)
+		req.Header[name] = []string{value}
+		res, err := w.client3("").Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if res.StatusCode != http.StatusBadRequest {
+			t.Errorf("%s: %d", name, res.StatusCode)
+		}
+	}
+	req, _ := http.NewRequestWithContext(t.Context(), "GET", "https://a.test/", nil)
+	req.URL.Opaque = "/x HTTP/1.1"
+	if res, err := w.client3("").Do(req); err == nil {
+		res.Body.Close()
+		if res.StatusCode != http.StatusBadRequest {
+			t.Errorf("a blank in the path: %d", res.StatusCode)
+		}
+	}
+}

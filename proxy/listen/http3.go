@@ -14,6 +14,8 @@ import (
 	"github.com/quic-go/quic-go/http3"
 	"go.uber.org/zap"
 	"golang.org/x/time/rate"
+
+	"github.com/sallyport/sallyport/proxy/listen/h2"
 )
 
 // quic-go reads five variables of the environment, most of them long after
@@ -264,6 +266,12 @@ func (s *session) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// server gives it.
 		r.Header[":protocol"] = []string{r.Proto}
 		r.Proto = version
+	}
+	delete(r.Header, "Host") // Request.Host has it; quic-go made sure that :authority agrees
+	if reason := h2.Check(r); reason != "" {
+		s.engine.logger.Debug("malformed HTTP/3 request", zap.String("client", r.RemoteAddr), zap.String("reason", reason))
+		w.WriteHeader(http.StatusBadRequest)
+		return
 	}
 	head := r.Method == http.MethodHead
 	settleBody(w, r, s.engine.options.RequestHeaderTimeout)
