@@ -104,6 +104,9 @@ func (s *site) find(x *exchange.Exchange, r *http.Request) (*route, error) {
 	if !s.byPath || target.Plain(path) || path == "*" {
 		return s.choose(x, r, path, true)
 	}
+	if only, ok := target.Only(path); ok {
+		return s.choose(x, r, only, true)
+	}
 	return s.agree(x, r, path)
 }
 
