@@ -219,6 +219,11 @@ type Site struct {
 	// request for which it would choose the route is refused with 400.
 	PathParameters string `yaml:"path_parameters" enum:"strip,keep"`
 
+	// What the applications make of %2F in a path: `keep` it as a part of a
+	// segment, or `decode` it to a slash like others. Empty: it is not known, as
+	// above. It is passed on as it came in any case.
+	EncodedSlashes string `yaml:"encoded_slashes" enum:"keep,decode"`
+
 	Action
 	Handling
 }

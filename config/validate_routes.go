@@ -26,6 +26,7 @@ func (v *validator) actions(site Site, owners map[string]string) {
 	for _, place := range site.Places() {
 		if len(site.Routes) > 0 {
 			v.conditions(&place.Conditions, place.Path)
+			v.slashes(&place.Conditions, place.Path, site.EncodedSlashes)
 			if place.Not != nil {
 				v.conditions(place.Not, place.Path+".not")
 			}
@@ -151,6 +152,15 @@ func (v *validator) conditions(c *Conditions, path string) {
 		v.valuePattern(path+".query["+pair.Name+"]", pair.Value)
 	}
 	v.networks(path+".client_ip", c.ClientIP)
+}
+
+// slashes warns of paths with %2F that no request has in every reading.
+func (v *validator) slashes(c *Conditions, path, encoded string) {
+	for i, text := range c.Path {
+		if at := v.item(path+".path", i); strings.Contains(text, "%2F") && encoded != "keep" {
+			v.warn(at, v.name(at)+" has a %2F, which the application could take for a slash: such requests are refused", "add encoded_slashes: keep to the site if it does not")
+		}
+	}
 }
 
 var knownMethods = [...]string{"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"}

@@ -276,6 +276,18 @@ func TestWhoAClientIsCannotBeForgedOnAnyRouteOrSite(t *testing.T) {
 	if got := body(t, res); !strings.HasPrefix(got, "Remote-User=ann X-") || res.Header.Get("Set-Cookie") != "session=2" {
 		t.Errorf("by trailers: %q %v", got, res.Header)
 	}
+	// The body of a request that was turned away is not taken for a request.
+	reader := w.say("a.test", "POST /private/x HTTP/1.1\r\nHost: a.test\r\nContent-Length: 41\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a.test\r\n\r\n\nGET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+	if res = answer(t, reader, "POST"); res.StatusCode != 302 {
+		t.Errorf("turned away with %d", res.StatusCode)
+	}
+	body(t, res)
+	if !res.Close {
+		if res = answer(t, reader, "GET"); res.StatusCode != 200 {
+			t.Errorf("the next request got %d", res.StatusCode)
+		}
+		body(t, res)
+	}
 	res = answer(t, w.say("a.test", "GET /private/x HTTP/1.1\r\nHost: a.test\r\nCookie: session=1\r\nConnection: Remote-User\r\nRemote-User: admin\r\n\r\n"), "GET")
 	if got := body(t, res); !strings.HasPrefix(got, "Remote-User=ann X-") {
 		t.Errorf("by Connection: %q", got)

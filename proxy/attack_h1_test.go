@@ -19,10 +19,10 @@ import (
 // saw, byte by byte: not one request more than the client is meant to have
 // sent, none that two readers could read in two ways, nothing forged.
 
-// attack is what one client sends on one connection. "@" stands for a path that
+// attackH1 is what one client sends on one connection. "@" stands for a path that
 // only this attack uses. Reaching is what the server may see, wholly and in this
 // order; of what is refused in the middle of a body it may see the beginning.
-type attack struct {
+type attackH1 struct {
 	name, text string
 	reaching   []string
 }
@@ -30,16 +30,16 @@ type attack struct {
 const canary = "GET @/smuggled HTTP/1.1\r\nHost: a.test\r\n\r\n"
 
 // attacksH1 lists the corpus.
-func attacksH1() (list []attack) {
+func attacksH1() (list []attackH1) {
 	// refused: nothing comes through, and nothing after it is parsed.
 	refused := func(name string, texts ...string) {
 		for i, text := range texts {
-			list = append(list, attack{fmt.Sprintf("%s %d", name, i), text + canary, nil})
+			list = append(list, attackH1{fmt.Sprintf("%s %d", name, i), text + canary, nil})
 		}
 	}
 	// passes: exactly these come through, and the connection goes on.
 	passes := func(name, text string, reaching ...string) {
-		list = append(list, attack{name, text + "GET @/next HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n", append(reaching, "GET @/next")})
+		list = append(list, attackH1{name, text + "GET @/next HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n", append(reaching, "GET @/next")})
 	}
 	const (
 		get     = "GET @/x HTTP/1.1\r\nHost: a.test\r\n"
@@ -84,7 +84,7 @@ func attacksH1() (list []attack) {
 		"GET https://b.test@/x HTTP/1.1\r\nHost: a.test\r\n\r\n", "GET https://a.test@/x HTTP/1.1\r\nHost: b.test\r\n\r\n", "GET https://u:p@a.test@/x HTTP/1.1\r\nHost: a.test\r\n\r\n", "GET https://a.test@/x HTTP/1.1\r\n\r\n", "GET https:///@/x HTTP/1.1\r\nHost: a.test\r\n\r\n")
 	refused("lookalikes", get+"X_Forwarded_For: 6.6.6.6\r\n\r\n", get+"X-Forwarded_Proto: gopher\r\n\r\n", get+"x_real_ip: 6.6.6.6\r\n\r\n", get+"Remote_User: root\r\n\r\n", get+"X-Forwarded_Host: evil.test\r\n\r\n", get+"X_Request_Id: x\r\n\r\n")
 	for _, option := range []string{"X-Forwarded-For", "X-Forwarded-Proto", "X-Real-Ip", "X-Request-Id", "Forwarded", "Host", "Authorization", "Cookie", "Content-Length", "Content-Type", "close, Authorization", "keep-alive, x-forwarded-host", "Cache-Control", "Origin"} {
-		refusedConnection := attack{"Connection: " + option, get + "Connection: " + option + "\r\n\r\n", nil}
+		refusedConnection := attackH1{"Connection: " + option, get + "Connection: " + option + "\r\n\r\n", nil}
 		list = append(list, refusedConnection)
 	}
 	refused("expectation", post+"Content-Length: 5\r\nExpect: 200-ok\r\n\r\nhello", post+"Content-Length: 5\r\nExpect: 100-continue, x\r\n\r\nhello")
@@ -118,13 +118,13 @@ func attacksH1() (list []attack) {
 	passes("expected", post+"Content-Length: 5\r\nExpect: 100-continue\r\n\r\nhello", "POST @/x hello")
 	passes("odd but right", "GET @/a%2F%0d%0a?x=%00&y=\xff HTTP/1.1\r\nhOsT: a.test\r\nX-Empty:\r\nX-Latin: \xe9\r\n\r\n", "GET @/a%2F%0d%0a?x=%00&y=\xff")
 	list = append(list,
-		attack{"HTTP/1.0 ends", "GET @/x HTTP/1.0\r\nHost: a.test\r\n\r\n" + canary, []string{"GET @/x"}},
-		attack{"close ends", get + "Connection: close\r\n\r\n" + canary, []string{"GET @/x"}},
-		attack{"right, then wrong", get + "\r\n" + post + "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + canary, []string{"GET @/x"}},
-		attack{"right, then garbage", get + "\r\n\x00\x01\x02\r\n\r\n" + canary, []string{"GET @/x"}},
-		attack{"body cut short", post + "Content-Length: 500\r\n\r\nhello", nil},
-		attack{"chunks cut short", chunked + "5\r\nhello\r\n", nil},
-		attack{"another site", "GET @/x HTTP/1.1\r\nHost: b.test\r\nConnection: close\r\n\r\n" + canary, nil},
+		attackH1{"HTTP/1.0 ends", "GET @/x HTTP/1.0\r\nHost: a.test\r\n\r\n" + canary, []string{"GET @/x"}},
+		attackH1{"close ends", get + "Connection: close\r\n\r\n" + canary, []string{"GET @/x"}},
+		attackH1{"right, then wrong", get + "\r\n" + post + "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + canary, []string{"GET @/x"}},
+		attackH1{"right, then garbage", get + "\r\n\x00\x01\x02\r\n\r\n" + canary, []string{"GET @/x"}},
+		attackH1{"body cut short", post + "Content-Length: 500\r\n\r\nhello", nil},
+		attackH1{"chunks cut short", chunked + "5\r\nhello\r\n", nil},
+		attackH1{"another site", "GET @/x HTTP/1.1\r\nHost: b.test\r\nConnection: close\r\n\r\n" + canary, nil},
 	)
 	return list
 }
@@ -202,7 +202,7 @@ func readPlainly(head string, r *bufio.Reader) (request, bad string, err error) 
 		}
 		h.Add(name, value)
 	}
-	bad += judge(h)
+	bad += judgeH1(h)
 	body := ""
 	switch {
 	case len(h["Transfer-Encoding"]) > 0:
@@ -219,8 +219,8 @@ func readPlainly(head string, r *bufio.Reader) (request, bad string, err error) 
 	return request, bad, err
 }
 
-// judge says what should not have come through.
-func judge(h textproto.MIMEHeader) string {
+// judgeH1 says what should not have come through.
+func judgeH1(h textproto.MIMEHeader) string {
 	for name, want := range map[string]string{"X-Forwarded-For": "127.0.0.1", "X-Real-Ip": "127.0.0.1", "X-Forwarded-Proto": "https", "Host": "", "X-Forwarded-Host": "", "X-Request-Id": ""} {
 		if values := h[textproto.CanonicalMIMEHeaderKey(name)]; len(values) != 1 || want != "" && values[0] != want {
 			return fmt.Sprintf("%s is %q", name, values)

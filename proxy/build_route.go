@@ -110,12 +110,8 @@ func (b *routeBuilder) template(key, text string) *placeholder.Template {
 // routes builds what a site serves.
 func (p *Proxy) routes(next *Generation, cfg *config.Config, entry *config.Site) (*site, config.Problems) {
 	s := &site{name: entry.Name, merge: entry.MergeSlashes}
-	switch entry.PathParameters {
-	case "strip":
-		s.parameters = target.Strip
-	case "keep":
-		s.parameters = target.Keep
-	}
+	habits := map[string]target.Habit{"keep": target.Keep, "strip": target.Special, "decode": target.Special}
+	s.habits = target.Habits{Parameters: habits[entry.PathParameters], Slashes: habits[entry.EncodedSlashes]}
 	var problems config.Problems
 	s.clients, problems = p.clientsOf(next, cfg, entry)
 	taken := make(map[string]bool)

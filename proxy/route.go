@@ -15,11 +15,11 @@ import (
 // site is what one entry of the configuration's sites became: its routes, in
 // order. It never changes after it was built.
 type site struct {
-	name       string
-	routes     []*route
-	merge      bool // slashes in a row are one
-	parameters target.Parameters
-	clients    *clientPolicy // what handshakes ask of clients, nil for nothing
+	name    string
+	routes  []*route
+	merge   bool          // slashes in a row are one
+	habits  target.Habits // of the application
+	clients *clientPolicy // what handshakes ask of clients, nil for nothing
 
 	byPath bool                // some route looks at the path
 	plain  bool                // some route is not redirected from plain HTTP
@@ -58,7 +58,7 @@ var (
 	errNoRoute   = &exchange.Refusal{Status: http.StatusNotFound, Label: "route_unknown", Reason: "no route of the site is for this request"}
 	errAmbiguous = &exchange.Refusal{
 		Status: http.StatusBadRequest, Label: "path_ambiguous", Reason: "applications read the path in several ways, and these belong to different routes",
-		Hint: "merge_slashes and path_parameters of the site say what the application makes of // and ;",
+		Hint: "merge_slashes, path_parameters and encoded_slashes of the site say what the application makes of //, ; and %2F",
 	}
 	errPlainHTTP = &exchange.Refusal{Status: http.StatusForbidden, Label: "plain_http", Reason: "this is served over HTTPS only"}
 )
@@ -97,15 +97,24 @@ func (s *site) index() {
 }
 
 // find returns the route of a request whose target is settled. Every way in
-// which an application could read the path must lead to the same one.
+// which an application could read the path must lead to the same one. It
+// allocates nothing for a plain path.
 func (s *site) find(x *exchange.Exchange, r *http.Request) (*route, error) {
 	path, _, _ := strings.Cut(r.RequestURI, "?")
 	if !s.byPath || target.Plain(path) || path == "*" {
 		return s.choose(x, r, path, true)
 	}
+	if only, ok := target.Only(path); ok {
+		return s.choose(x, r, only, true)
+	}
+	return s.agree(x, r, path)
+}
+
+// agree is find for a path that is not plain.
+func (s *site) agree(x *exchange.Exchange, r *http.Request, path string) (*route, error) {
 	var found *route
 	first := true
-	for reading := range target.Readings(path, s.parameters) {
+	for reading := range target.Readings(path, s.habits) {
 		one, _ := s.choose(x, r, reading, first)
 		if !first && one != found {
 			return nil, errAmbiguous

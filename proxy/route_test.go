@@ -188,9 +188,11 @@ func TestPathsThatAreReadInTwoWaysDoNotChooseARoute(t *testing.T) {
 
 func TestSiteSaysHowItsApplicationReadsPaths(t *testing.T) {
 	for option, want := range map[string][3]string{
-		"merge_slashes: true":    {"path_ambiguous", "0", "path_ambiguous"},
-		"path_parameters: strip": {"0", "path_ambiguous", "path_ambiguous"},
-		"path_parameters: keep":  {"4", "path_ambiguous", "path_ambiguous"},
+		"merge_slashes: true":     {"path_ambiguous", "0", "path_ambiguous"},
+		"path_parameters: strip":  {"0", "path_ambiguous", "path_ambiguous"},
+		"path_parameters: keep":   {"4", "path_ambiguous", "path_ambiguous"},
+		"encoded_slashes: keep":   {"path_ambiguous", "path_ambiguous", "4"},
+		"encoded_slashes: decode": {"path_ambiguous", "path_ambiguous", "0"},
 	} {
 		s, err := built(t, guarded+"    "+option+"\n")
 		if err != nil {
@@ -272,7 +274,7 @@ func FuzzRoute(f *testing.F) {
 			return
 		}
 		path, _, _ := strings.Cut(r.RequestURI, "?")
-		for reading := range target.Readings(path, target.Unknown) {
+		for reading := range target.Readings(path, target.Habits{}) {
 			for _, read := range [...]string{reading, strings.ReplaceAll(reading, "%2F", "/"), strings.ReplaceAll(reading, `\`, "/")} {
 				if read == "/admin" || strings.HasPrefix(read, "/admin/") {
 					t.Fatalf("%q is %q to some, and got the route %q", uri, read, found.name)

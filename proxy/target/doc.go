@@ -32,6 +32,6 @@
 //		if path, err = target.Normalize(path, false); err != nil {
 //			return err
 //		}
-//		for reading := range target.Readings(path, target.Unknown) { … }
+//		for reading := range target.Readings(path, target.Habits{}) { … }
 //	}
 package target

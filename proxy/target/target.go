@@ -208,12 +208,15 @@ func Canonical(path string) string {
 	if !strings.Contains(path, "%") {
 		return path
 	}
-	return string(appendReading(make([]byte, 0, len(path)), path, false, false))
+	return string(appendReading(make([]byte, 0, len(path)), path, reading{}))
 }
 
-// appendReading decodes a normal path. With strip it leaves parameters out;
-// with split everything that can be taken for a slash is one.
-func appendReading(out []byte, path string, strip, split bool) []byte {
+// reading is one way to decode a path: leave parameters out, take encoded
+// slashes for slashes, take backslashes for slashes.
+type reading struct{ strip, split, back bool }
+
+// appendReading decodes a normal path.
+func appendReading(out []byte, path string, as reading) []byte {
 	skip := false
 	for i := 0; i < len(path); {
 		c, width := next(path, i)
@@ -222,9 +225,9 @@ func appendReading(out []byte, path string, strip, split bool) []byte {
 			skip = false
 			out = append(out, '/')
 		case skip:
-		case path[i] == ';' && strip:
+		case path[i] == ';' && as.strip:
 			skip = true
-		case split && (c == '/' || c == '\\'):
+		case as.split && c == '/', as.back && c == '\\':
 			out = append(out, '/')
 		case c == '/' && width == 3:
 			out = append(out, "%2F"...)

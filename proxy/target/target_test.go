@@ -55,23 +55,27 @@ func TestCanonicalFormIsTheSameForEverySpelling(t *testing.T) {
 
 func TestReadings(t *testing.T) {
 	for _, c := range []struct {
-		in         string
-		parameters Parameters
-		want       []string
+		in     string
+		habits Habits
+		want   []string
 	}{
-		{"/a", Unknown, []string{"/a"}},
-		{"/%61", Unknown, []string{"/a"}},
-		{"/admin;x/y", Unknown, []string{"/admin;x/y", "/admin/y"}},
-		{"/admin;x/y", Strip, []string{"/admin/y"}},
-		{"/admin;x/y", Keep, []string{"/admin;x/y"}},
-		{"//admin", Unknown, []string{"//admin", "/admin"}},
-		{"/;x/admin", Strip, []string{"//admin", "/admin"}},
-		{"/a%2fb", Unknown, []string{"/a%2Fb", "/a/b"}},
-		{`/a\b%5c`, Unknown, []string{`/a\b\`, "/a/b/"}},
-		{"/a%2f/b", Unknown, []string{"/a%2F/b", "/a//b", "/a/b"}},
-		{"/a%3bx", Unknown, []string{"/a;x"}},
+		{"/a", Habits{}, []string{"/a"}},
+		{"/%61", Habits{}, []string{"/a"}},
+		{"/admin;x/y", Habits{}, []string{"/admin;x/y", "/admin/y"}},
+		{"/admin;x/y", Habits{Parameters: Special}, []string{"/admin/y"}},
+		{"/admin;x/y", Habits{Parameters: Keep}, []string{"/admin;x/y"}},
+		{"//admin", Habits{}, []string{"//admin", "/admin"}},
+		{"/;x/admin", Habits{Parameters: Special}, []string{"//admin", "/admin"}},
+		{"/a%2fb", Habits{}, []string{"/a%2Fb", "/a/b"}},
+		{`/a\b%5c`, Habits{}, []string{`/a\b\`, "/a/b/"}},
+		{"/a%2f/b", Habits{}, []string{"/a%2F/b", "/a//b", "/a/b"}},
+		{"/a%2fb", Habits{Slashes: Keep}, []string{"/a%2Fb"}},
+		{"/a%2fb%5cc", Habits{Slashes: Special}, []string{`/a/b\c`, "/a/b/c"}},
+		{"/a%2fb%5cc", Habits{Slashes: Keep}, []string{`/a%2Fb\c`, "/a%2Fb/c"}},
+		{"/a%2fb%5cc", Habits{}, []string{`/a%2Fb\c`, "/a%2Fb/c", `/a/b\c`, "/a/b/c"}},
+		{"/a%3bx", Habits{}, []string{"/a;x"}},
 	} {
-		if got := slices.Collect(Readings(c.in, c.parameters)); !slices.Equal(got, c.want) {
+		if got := slices.Collect(Readings(c.in, c.habits)); !slices.Equal(got, c.want) {
 			t.Errorf("%q: %q, want %q", c.in, got, c.want)
 		}
 	}
@@ -138,14 +142,17 @@ func FuzzNormalize(f *testing.F) {
 		if back := Canonical(Encode(canonical)); back != canonical {
 			t.Fatalf("%q: %q came back as %q", path, canonical, back)
 		}
-		for reading := range Readings(normal, Unknown) {
+		for reading := range Readings(normal, Habits{}) {
 			for segment := range strings.SplitSeq(reading, "/") {
 				if decoded, _ := url.PathUnescape(segment); decoded == "." || decoded == ".." {
 					t.Fatalf("%q has the reading %q", path, reading)
 				}
 			}
 		}
-		if first := slices.Collect(Readings(normal, Keep))[0]; first != canonical {
+		if only, ok := Only(normal); ok && !slices.Equal(slices.Collect(Readings(normal, Habits{})), []string{only}) {
+			t.Fatalf("%q is said to have only the reading %q", normal, only)
+		}
+		if first := slices.Collect(Readings(normal, Habits{Parameters: Keep, Slashes: Keep}))[0]; first != canonical {
 			t.Fatalf("%q: the first reading is %q, not %q", path, first, canonical)
 		}
 	})

@@ -32,6 +32,7 @@ type response struct {
 	used     int
 	err      error // no more can be written
 	deadline time.Time
+	ending   bool // the handler has returned
 	returned bool
 }
 
@@ -272,6 +273,7 @@ func (w *response) Flush() { _ = w.FlushError() }
 
 // finish ends the response when the handler has returned.
 func (w *response) finish() error {
+	w.ending = true
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
 	}
@@ -383,6 +385,15 @@ func (w *response) SetWriteDeadline(t time.Time) error {
 
 // EnableFullDuplex implements what [http.ResponseController] asks for.
 func (w *response) EnableFullDuplex() error { return nil }
+
+// bound sees to it that a client without a window cannot keep what is left of
+// an answer, and its stream, for ever once the handler has returned. Called when
+// it is waited for. With the lock held.
+func (w *response) bound() {
+	if limit := w.stream.conn.server.options.LastWriteTimeout; w.ending && limit > 0 && w.deadline.IsZero() {
+		w.deadline = time.Now().Add(limit)
+	}
+}
 
 // late reports whether the write deadline has passed. With the lock held.
 func (w *response) late() error {

@@ -158,9 +158,11 @@ func (v *Verifier) Wrap(next http.Handler) http.Handler {
 			exchange.Refuse(w, r, err)
 			return
 		}
-		if user, ok := text(claims[v.options.UserClaim]); ok {
-			exchange.Of(r).User = user
+		user, ok := text(claims[v.options.UserClaim])
+		if !ok {
+			user = "-" // somebody: a cache must not take the request for anybody's
 		}
+		exchange.Of(r).User = user
 		if v.options.RemoveToken {
 			delete(r.Header, v.options.Field)
 		}

@@ -243,6 +243,9 @@ func TestATokenMayBeInAFieldOfItsOwn(t *testing.T) {
 	if status, body, _ := ask(v, "Cf-Access-Jwt-Assertion: "+token); status != 200 || !strings.HasPrefix(body, "ann@example.com [ann@example.com]") {
 		t.Errorf("%d %q", status, body)
 	}
+	if status, body, _ := ask(v, "Cf-Access-Jwt-Assertion: "+sign(t, jose.ES256, i.ec, "e", good())); status != 200 || !strings.HasPrefix(body, "- []") {
+		t.Errorf("without the claim: %d %q", status, body)
+	}
 	if status, _, _ := ask(v, "Authorization: Bearer "+token); status != 401 {
 		t.Errorf("elsewhere: %d", status)
 	}

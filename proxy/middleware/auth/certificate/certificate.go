@@ -1,6 +1,7 @@
 package certificate
 
 import (
+	"cmp"
 	"crypto/x509"
 	"encoding/pem"
 	"net/http"
@@ -142,7 +143,7 @@ var (
 )
 
 // Wrap returns a handler that serves only requests whose client has proven what
-// it has to, sets the exchange's User to the certificate's common name, and the
+// it has to, sets the exchange's User to the certificate's common name (or, without one, its fingerprint), and the
 // fields to what they are to tell. What a client sent under these names is
 // removed.
 func (g *Gate) Wrap(next http.Handler, fields []Field) http.Handler {
@@ -168,7 +169,7 @@ func (g *Gate) Wrap(next http.Handler, fields []Field) http.Handler {
 		}
 		leaf := r.TLS.VerifiedChains[0][0]
 		if x := exchange.Of(r); x.User == "" {
-			x.User = printable(leaf.Subject.CommonName)
+			x.User = cmp.Or(printable(leaf.Subject.CommonName), Fingerprint.of(leaf))
 		}
 		for _, field := range fields {
 			if value := field.What.of(leaf); value != "" {

@@ -163,20 +163,20 @@ func TestWhatASignerPutIntoACertificateCannotBecomeAnotherField(t *testing.T) {
 	}
 	var fields []certificate.Field
 	for _, what := range []certificate.What{certificate.Subject, certificate.CommonName, certificate.Fingerprint, certificate.Serial, certificate.Names, certificate.Certificate} {
-		fields = append(fields, certificate.Field{Name: "X-" + string(what), What: what})
+		fields = append(fields, certificate.Field{Name: http.CanonicalHeaderKey("X-" + string(what)), What: what})
 	}
 	h := gate.Wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		for name, want := range map[string]string{
-			"X-subject": `CN=ann\0D\0ARemote-User: admin,O=Ä\, B`, "X-common_name": `ann\0D\0ARemote-User: admin`, "X-serial": "ff", "X-names": "a.test,ann@a.test,192.0.2.1",
+			"X-Subject": `CN=ann\0D\0ARemote-User: admin,O=Ä\, B`, "X-Common_name": `ann\0D\0ARemote-User: admin`, "X-Serial": "ff", "X-Names": "a.test,ann@a.test,192.0.2.1",
 		} {
 			if got := r.Header[name]; len(got) != 1 || got[0] != want {
 				t.Errorf("%s: %q, want %q", name, got, want)
 			}
 		}
-		if got := r.Header["X-fingerprint"][0]; len(got) != 64 {
+		if got := r.Header["X-Fingerprint"][0]; len(got) != 64 {
 			t.Errorf("fingerprint %q", got)
 		}
-		if got := r.Header["X-certificate"][0]; !strings.HasPrefix(got, ":MII") || !strings.HasSuffix(got, ":") {
+		if got := r.Header["X-Certificate"][0]; !strings.HasPrefix(got, ":MII") || !strings.HasSuffix(got, ":") {
 			t.Errorf("certificate %q", got)
 		}
 	}), fields)

@@ -1,6 +1,7 @@
 package forward
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -191,6 +192,7 @@ func uriOf(r *http.Request) string {
 // pass serves a request that was let in.
 func (g *gate) pass(w http.ResponseWriter, r *http.Request, from http.Header) {
 	x := exchange.Of(r)
+	user, other := "", ""
 	for _, name := range g.Copy {
 		delete(r.Header, name)
 		delete(r.Trailer, name)
@@ -199,10 +201,13 @@ func (g *gate) pass(w http.ResponseWriter, r *http.Request, from http.Header) {
 			continue
 		}
 		r.Header[name] = values
-		if x.User == "" && namesUser(name) {
-			x.User = values[0]
+		if user == "" && namesUser(name) {
+			user = values[0]
 		}
+		other = cmp.Or(other, values[0])
 	}
+	// Whoever is told apart at all has to be somebody: a cache goes by it.
+	x.User = cmp.Or(x.User, user, other)
 	if cookies := from["Set-Cookie"]; len(cookies) > 0 {
 		x.OnHead(&session{cookies}) // a session that the server has just prolonged
 	}

@@ -146,6 +146,15 @@ func TestForgedCopiesOfTheServersFieldsAreRemoved(t *testing.T) {
 	}
 }
 
+// TestWhoIsToldApartIsSomebody keeps answers for one user out of a cache that
+// serves others: it goes by the exchange's User.
+func TestWhoIsToldApartIsSomebody(t *testing.T) {
+	front := behind(t, func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Remote-Groups", "staff") }, nil)
+	if _, body := do(t, front, "GET", "/", ""); !strings.Contains(body, "by=staff ") {
+		t.Errorf("got %q", body)
+	}
+}
+
 func TestTheAnswerIsPassedOnUnlessItIsASuccess(t *testing.T) {
 	front := behind(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Add("Set-Cookie", "a=1")
