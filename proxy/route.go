@@ -17,9 +17,10 @@ import (
 type site struct {
 	name    string
 	routes  []*route
-	merge   bool          // slashes in a row are one
-	habits  target.Habits // of the application
-	clients *clientPolicy // what handshakes ask of clients, nil for nothing
+	merge   bool           // slashes in a row are one
+	habits  target.Habits  // of the application
+	clients *clientPolicy  // what handshakes ask of clients, nil for nothing
+	pages   exchange.Pages // for failures before a route is found, nil for the plain one
 
 	byPath bool                // some route looks at the path
 	plain  bool                // some route is not redirected from plain HTTP
