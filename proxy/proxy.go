@@ -149,6 +149,7 @@ func (p *Proxy) enter(w *recorder, r *http.Request) (*site, error) {
 		return nil, err
 	}
 	w.Exchange.Site = s.name
+	w.Exchange.Pages = s.pages
 	return s, settle(r, s.merge)
 }
 
