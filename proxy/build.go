@@ -1,7 +1,9 @@
 package proxy
 
 import (
+	"net"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -19,6 +21,7 @@ type Generation struct {
 	kept        kept
 	trust       *clientip.Trust // whom to believe about clients
 	bounds      bounds
+	port        string        // of HTTPS as redirects say it: "", or ":" and a number
 	asksClients bool          // some site wants certificates of its clients
 	reserved    []string      // fields that only we may set, see exchange.Exchange
 	drain       time.Duration // for upgraded connections of pools that the next generation drops
@@ -51,6 +54,7 @@ func (p *Proxy) Prepare(cfg *config.Config) (*Generation, error) {
 		drain:   cfg.Limits.ShutdownTimeout,
 		bounds:  bounds{fields: cfg.Limits.RequestHeaderCount, target: int(cfg.Limits.URILength)},
 	}
+	next.port = redirectPort(p.options.HTTPSPort, cfg)
 	next.trust = trustOf(cfg)
 	next.reserved = reservedOf(cfg)
 	var problems config.Problems
@@ -61,6 +65,20 @@ func (p *Proxy) Prepare(cfg *config.Config) (*Generation, error) {
 		return nil, err
 	}
 	return next, nil
+}
+
+// redirectPort is the port that redirects from plain HTTP lead to. A free port
+// of the system's choice is for those who know it.
+func redirectPort(given int, cfg *config.Config) string {
+	port := strconv.Itoa(given)
+	if given == 0 && len(cfg.Listen.HTTPS) > 0 {
+		_, port, _ = net.SplitHostPort(cfg.Listen.HTTPS[0])
+	}
+	switch port {
+	case "", "0", "443":
+		return ""
+	}
+	return ":" + port
 }
 
 // distinct leaves out problems that were found before: what several routes

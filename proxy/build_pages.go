@@ -18,6 +18,14 @@ type (
 
 // errors gives failures the site's own pages.
 func (b *routeBuilder) errors() func(http.Handler) http.Handler {
+	if made := b.pages(); made != nil {
+		return made.Wrap
+	}
+	return nil
+}
+
+// pages makes those of a route or, for what no route takes, of the site.
+func (b *routeBuilder) pages() *pages.Pages {
 	from := b.place.Errors
 	if from == nil {
 		return nil
@@ -35,7 +43,7 @@ func (b *routeBuilder) errors() func(http.Handler) http.Handler {
 		b.fail(key, err)
 		return nil
 	}
-	return made.Wrap
+	return made
 }
 
 // maintenance closes the site while a file exists.

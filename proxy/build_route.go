@@ -114,6 +114,11 @@ func (p *Proxy) routes(next *Generation, cfg *config.Config, entry *config.Site)
 	s.habits = target.Habits{Parameters: habits[entry.PathParameters], Slashes: habits[entry.EncodedSlashes]}
 	var problems config.Problems
 	s.clients, problems = p.clientsOf(next, cfg, entry)
+	own := &routeBuilder{proxy: p, next: next, cfg: cfg, site: entry, place: config.Place{Path: entry.Path(), Route: config.Route{Handling: entry.Handling}}}
+	if made := own.pages(); made != nil {
+		s.pages = made
+	}
+	problems = append(problems, own.problems...)
 	taken := make(map[string]bool)
 	for i, place := range entry.Places() {
 		b := &routeBuilder{proxy: p, next: next, cfg: cfg, site: entry, clients: s.clients, place: place}

@@ -201,7 +201,7 @@ sites:
 			{"/files/missing", script, 404, "<p>nothing here, "},
 			{"/files/missing", program, 404, `{"type":"about:blank","title":"Not Found","status":404`},
 			{"/gone", browser, 502, "<p>broken 502 Bad Gateway</p>"},
-			{"/no/route", browser, 404, "<!doctype html>"}, // of no route: the plain one
+			{"/no/route", browser, 404, "<p>nothing here, "}, // of no route: the site's
 			{"/api/x", browser, 404, "the application's own"},
 			{"/shown/x", browser, 404, "<p>nothing here, "},
 			{"/shown/x", script, 404, "the application's own"},

@@ -124,3 +124,29 @@ func TestTenThousandStreamResetsDisturbNobody(t *testing.T) {
 		t.Errorf("of %d streams that were reset %d reached the server", sent, arrived.Load())
 	}
 }
+
+func TestAStreamWithoutAWindowDoesNotWaitForEver(t *testing.T) {
+	w := start(t, hurried(sites("a.test", backend(t, func(rw http.ResponseWriter, _ *http.Request) { io.WriteString(rw, "small") }))))
+	hostile := w.raw2("a.test")
+	if err := hostile.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0}); err != nil {
+		t.Fatal(err)
+	}
+	if err := hostile.get(1); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	for {
+		frame, err := hostile.ReadFrame()
+		if err != nil {
+			t.Fatalf("neither the stream nor the connection was given up: %v after %v", err, time.Since(began))
+		}
+		switch frame := frame.(type) {
+		case *http2.DataFrame:
+			if len(frame.Data()) > 0 {
+				t.Fatal("the window was not respected")
+			}
+		case *http2.RSTStreamFrame, *http2.GoAwayFrame:
+			return
+		}
+	}
+}

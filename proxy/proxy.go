@@ -30,7 +30,7 @@ type Options struct {
 	Observers []Observer
 
 	// HTTPSPort is the port that redirects from plain HTTP lead to: the one
-	// that clients see. 0 means 443.
+	// that clients see. 0 means that of the first address in listen.https.
 	HTTPSPort int
 }
 
@@ -149,6 +149,7 @@ func (p *Proxy) enter(w *recorder, r *http.Request) (*site, error) {
 		return nil, err
 	}
 	w.Exchange.Site = s.name
+	w.Exchange.Pages = s.pages
 	return s, settle(r, s.merge)
 }
 

@@ -17,9 +17,10 @@ import (
 type site struct {
 	name    string
 	routes  []*route
-	merge   bool          // slashes in a row are one
-	habits  target.Habits // of the application
-	clients *clientPolicy // what handshakes ask of clients, nil for nothing
+	merge   bool           // slashes in a row are one
+	habits  target.Habits  // of the application
+	clients *clientPolicy  // what handshakes ask of clients, nil for nothing
+	pages   exchange.Pages // for failures before a route is found, nil for the plain one
 
 	byPath bool                // some route looks at the path
 	plain  bool                // some route is not redirected from plain HTTP
@@ -103,6 +104,9 @@ func (s *site) find(x *exchange.Exchange, r *http.Request) (*route, error) {
 	path, _, _ := strings.Cut(r.RequestURI, "?")
 	if !s.byPath || target.Plain(path) || path == "*" {
 		return s.choose(x, r, path, true)
+	}
+	if only, ok := target.Only(path); ok {
+		return s.choose(x, r, only, true)
 	}
 	return s.agree(x, r, path)
 }

@@ -32,6 +32,8 @@ func (e *edge) status() *admin.Status {
 		Connections: connectionStatus(e),
 		Traffic:     e.traffic(now),
 		Events:      e.events.List(),
+		// Lists are never null.
+		Sites: []admin.Site{}, Certificates: []admin.Certificate{}, Credentials: []admin.Credential{}, Upstreams: []admin.Upstream{},
 	}
 	for i := range cfg.Sites {
 		s.Sites = append(s.Sites, siteStatus(&cfg.Sites[i]))

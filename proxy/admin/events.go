@@ -37,7 +37,7 @@ func (e *Events) Revision() uint64 {
 func (e *Events) List() []Event {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	list := slices.Clone(e.list)
+	list := append([]Event{}, e.list...) // never nil: it becomes a list in JSON
 	slices.Reverse(list)
 	return list
 }

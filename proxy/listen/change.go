@@ -6,6 +6,7 @@ import (
 	"net"
 	"slices"
 	"syscall"
+	"time"
 )
 
 // Change is what Prepare has made ready for Commit.
@@ -171,14 +172,15 @@ func (s *Server) Commit(c *Change) {
 type engineKey struct {
 	http3, paced                  bool
 	headerBytes, headerCount, uri int
-	headerTimeout, idleTimeout    int64
+	headerTimeout, idleTimeout    time.Duration
+	lastWrite                     time.Duration
 	streams                       int
 }
 
 func keyOf(o *Options) engineKey {
 	return engineKey{
 		o.HTTP3, o.MinRate > 0, o.RequestHeaderBytes, o.RequestHeaderCount, o.URILength,
-		int64(o.RequestHeaderTimeout), int64(o.IdleTimeout), o.HTTP2Streams,
+		o.RequestHeaderTimeout, o.IdleTimeout, lastWrite(o), o.HTTP2Streams,
 	}
 }
 

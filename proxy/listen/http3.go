@@ -337,6 +337,9 @@ func (s *session) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	head := r.Method == http.MethodHead
 	settleBody(w, r, s.options.RequestHeaderTimeout)
 	s.options.Handler.ServeHTTP(w, r)
+	if limit := lastWrite(s.options); limit > 0 {
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(limit))
+	}
 	if head {
 		// Else the engine would announce the length of the body that is not
 		// there.

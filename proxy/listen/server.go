@@ -249,9 +249,9 @@ func (s *Server) FreedUDP() <-chan struct{} { return s.freed }
 // finish lets what is under way end within ShutdownTimeout and cuts the rest.
 func (s *Server) finish(ctx context.Context) {
 	began := time.Now()
-	limit, cancel := context.WithTimeout(ctx, s.Options().ShutdownTimeout)
-	defer cancel()
-	defer context.AfterFunc(s.hurried, func() { time.AfterFunc(hurriedLimit, cancel) })()
+	limit, cut := context.WithTimeout(ctx, s.Options().ShutdownTimeout)
+	defer cut()
+	defer context.AfterFunc(s.hurried, func() { time.AfterFunc(hurriedLimit, cut) })()
 	s.mu.Lock()
 	s.stopping = true
 	ports, stacks := slices.Clone(s.ports), slices.Clone(s.stacks)

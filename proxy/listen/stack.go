@@ -34,18 +34,28 @@ func (s *Server) newStack(o Options) *stack {
 		plain:   s.http1Engine(&o, o.Redirect),
 		secure:  s.http1Engine(&o, handler),
 		multiplexed: h2.New(h2.Options{
-			Handler:       handler,
-			HeaderBytes:   o.RequestHeaderBytes,
-			HeaderCount:   o.RequestHeaderCount,
-			URILength:     o.URILength,
-			HeaderTimeout: o.RequestHeaderTimeout,
-			IdleTimeout:   o.IdleTimeout,
-			Streams:       o.HTTP2Streams,
-			State:         s.conns.observe,
-			Context:       context.Background(), // a stop must not cancel requests
-			Logger:        s.quiet,
+			Handler:          handler,
+			HeaderBytes:      o.RequestHeaderBytes,
+			HeaderCount:      o.RequestHeaderCount,
+			URILength:        o.URILength,
+			HeaderTimeout:    o.RequestHeaderTimeout,
+			IdleTimeout:      o.IdleTimeout,
+			LastWriteTimeout: lastWrite(&o),
+			Streams:          o.HTTP2Streams,
+			State:            s.conns.observe,
+			Context:          context.Background(), // a stop must not cancel requests
+			Logger:           s.quiet,
 		}),
 	}
+}
+
+// lastWrite is the time for what is left of an answer when its handler has
+// returned. It is little, so the grace does.
+func lastWrite(o *Options) time.Duration {
+	if o.MinRate <= 0 {
+		return 0
+	}
+	return o.MinRateGrace
 }
 
 // http1Engine makes the HTTP/1.1 server for one kind of socket.

@@ -7,6 +7,9 @@
 // has caches dropped and unused connections closed, and if that does not help
 // says so to those who would take more in. All of it passes by itself.
 //
+// It also tidies up: what a burst of connections has left behind goes back to
+// the system once nothing is going on.
+//
 // The package imports nothing of the house. Run owns the one goroutine; what is
 // registered is called on it.
 //

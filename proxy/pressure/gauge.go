@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"runtime"
+	"runtime/debug"
 	"runtime/metrics"
 	"sync/atomic"
 	"time"
@@ -33,37 +34,61 @@ const (
 	// While memory is short, what is in use is only known after a collection.
 	// They are forced at most this often, in case that nobody allocates any more.
 	collectEvery = time.Second
+
+	// What a burst has left behind is cleared away once nothing is going on: the
+	// collector is paced by allocation, so in a server at rest garbage, grown
+	// stacks and free pages would stay for minutes, or for good. At rest is who
+	// allocates less than restingRate in an interval, restingLooks times in a row;
+	// less than worthTidying is left alone.
+	restingRate  = 1 << 20
+	restingLooks = 3
+	worthTidying = 16 << 20
+	tidyEvery    = 10 * time.Second
 )
 
 // Gauge watches the memory in use. It is safe for concurrent use.
 type Gauge struct {
-	percent  uint64
+	percent  atomic.Uint64
 	interval time.Duration
 	logger   *zap.Logger
 	onShort  []func()
 	measure  func() (used, limit uint64) // a field for tests
 	collect  func()                      // likewise
+	waste    func() (bytes, allocated uint64)
+	tidy     func()
 
 	refusing  atomic.Bool
 	short     bool
 	collected time.Time
+	allocated uint64 // in all, at the last look
+	resting   int    // looks
+	tidied    time.Time
 }
 
 // New prepares a gauge. It starts nothing.
 func New(o Options) *Gauge {
-	if o.Percent <= 0 {
-		o.Percent = defaultPercent
-	}
 	if o.Interval <= 0 {
 		o.Interval = defaultInterval
 	}
-	return &Gauge{
-		percent:  uint64(o.Percent),
+	m := newMeter()
+	g := &Gauge{
 		interval: o.Interval,
 		logger:   o.Logger,
-		measure:  newMeter().read,
+		measure:  m.read,
 		collect:  runtime.GC,
+		waste:    m.waste,
+		tidy:     debug.FreeOSMemory,
 	}
+	g.SetPercent(o.Percent)
+	return g
+}
+
+// SetPercent changes Options.Percent. It may be called at any time.
+func (g *Gauge) SetPercent(percent int) {
+	if percent <= 0 {
+		percent = defaultPercent
+	}
+	g.percent.Store(uint64(percent))
 }
 
 // OnShort registers what gives memory back: it is called as long as memory is
@@ -86,7 +111,23 @@ func (g *Gauge) Run(ctx context.Context) error {
 			return ctx.Err()
 		case <-ticker.C:
 			g.look()
+			g.rest()
 		}
+	}
+}
+
+// rest gives back to the system what a server at rest does not need.
+func (g *Gauge) rest() {
+	waste, allocated := g.waste()
+	if allocated-g.allocated > restingRate {
+		g.resting = 0
+	} else {
+		g.resting++
+	}
+	g.allocated = allocated
+	if g.resting >= restingLooks && waste > worthTidying && time.Since(g.tidied) >= tidyEvery {
+		g.tidy()
+		g.tidied = time.Now()
 	}
 }
 
@@ -96,8 +137,9 @@ func (g *Gauge) look() {
 	if limit == 0 || limit >= math.MaxInt64 {
 		return // none was set
 	}
-	most := limit / 100 * g.percent
-	least := limit / 100 * (g.percent - min(relief, g.percent))
+	percent := g.percent.Load()
+	most := limit / 100 * percent
+	least := limit / 100 * (percent - min(relief, percent))
 	switch {
 	case g.short && used < least:
 		g.short = false
@@ -135,6 +177,7 @@ const (
 	objects
 	live
 	softLimit
+	allocs
 )
 
 func newMeter() *meter {
@@ -145,6 +188,7 @@ func newMeter() *meter {
 		objects:   "/memory/classes/heap/objects:bytes",
 		live:      "/gc/heap/live:bytes",
 		softLimit: "/gc/gomemlimit:bytes",
+		allocs:    "/gc/heap/allocs:bytes",
 	}
 	m := &meter{samples: make([]metrics.Sample, len(names))}
 	for i, name := range names {
@@ -160,13 +204,22 @@ func newMeter() *meter {
 // counts as garbage: the runtime collects before the limit is reached.
 func (m *meter) read() (used, limit uint64) {
 	metrics.Read(m.samples)
-	value := func(i int) uint64 {
-		if m.samples[i].Value.Kind() != metrics.KindUint64 {
-			return 0 // a later runtime may have dropped it
-		}
-		return m.samples[i].Value.Uint64()
-	}
+	value := m.value
 	mapped := value(total) - min(value(total), value(released)+value(free))
 	garbage := value(objects) - min(value(objects), value(live))
 	return mapped - min(mapped, garbage), value(softLimit)
+}
+
+// waste returns how much memory a collection could give back to the system, and
+// how much was allocated in all. It goes by what read has sampled.
+func (m *meter) waste() (bytes, allocated uint64) {
+	garbage := m.value(objects) - min(m.value(objects), m.value(live))
+	return garbage + m.value(free), m.value(allocs)
+}
+
+func (m *meter) value(i int) uint64 {
+	if m.samples[i].Value.Kind() != metrics.KindUint64 {
+		return 0 // a later runtime may have dropped it
+	}
+	return m.samples[i].Value.Uint64()
 }

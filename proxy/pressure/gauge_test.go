@@ -112,3 +112,29 @@ func BenchmarkLook(b *testing.B) {
 		m.read()
 	}
 }
+
+func TestWhatABurstLeftIsClearedAwayAtRest(t *testing.T) {
+	g := New(Options{Logger: zap.NewNop()})
+	waste, allocated, tidied := uint64(0), uint64(0), 0
+	g.waste = func() (uint64, uint64) { return waste, allocated }
+	g.tidy = func() { tidied++ }
+	step := func(alloc, left uint64) { allocated += alloc; waste = left; g.rest() }
+	for range 10 {
+		step(5<<20, 100<<20) // under load
+	}
+	if tidied != 0 {
+		t.Error("under load")
+	}
+	for range 10 {
+		step(1000, 1<<20) // at rest, with nothing to gain
+	}
+	if tidied != 0 {
+		t.Error("for next to nothing")
+	}
+	for range 10 {
+		step(1000, 100<<20)
+	}
+	if tidied != 1 {
+		t.Errorf("%d times at rest", tidied)
+	}
+}

@@ -234,7 +234,7 @@ func TestAnUpgradeOverHTTP2OpensNoTunnel(t *testing.T) {
 }
 
 func TestConditionsAndRanges(t *testing.T) {
-	root := site(t, map[string]string{"a.txt": "0123456789", "new.txt": "new", "epoch.txt": "epoch", "empty": ""})
+	root := site(t, map[string]string{"a.txt": "0123456789", "new.txt": "new", "epoch.txt": "epoch", "empty": "", "long.txt": strings.Repeat("x", 1000)})
 	now := time.Now()
 	if err := os.Chtimes(filepath.Join(root, "new.txt"), now, now.Add(time.Hour)); err != nil {
 		t.Fatal(err)
@@ -281,7 +281,7 @@ func TestConditionsAndRanges(t *testing.T) {
 		{"GET", "/a.txt", "Range: bytes=0-4\r\nIf-Range: " + tag, 206, "01234"},
 		{"GET", "/a.txt", "Range: bytes=0-4\r\nIf-Range: \"other\"", 200, "0123456789"},
 		{"GET", "/a.txt", "Range: bytes=0-4\r\nIf-Range: " + modified, 206, "01234"},
-		{"GET", "/a.txt", "Range: bytes=" + strings.TrimSuffix(strings.Repeat("0-0,", 17), ","), 200, "0123456789"},
+		{"GET", "/long.txt", "Range: bytes=" + strings.TrimSuffix(strings.Repeat("0-0,", 17), ","), 200, strings.Repeat("x", 1000)},
 	} {
 		got := ask(t, server, c.method, c.target, c.field)
 		if got.StatusCode != c.status || (c.status < 400 && got.body != c.body) {
@@ -494,6 +494,29 @@ func TestAFileThatShrinksWhileItIsSentEndsTheConnection(t *testing.T) {
 	if err == nil {
 		t.Errorf("%d bytes of %d were taken for the whole", n, res.ContentLength)
 	}
+}
+
+// shrinker makes a file shorter as soon as the head of its response is written.
+type shrinker struct {
+	discard
+	file string
+}
+
+func (s *shrinker) WriteHeader(int) { _ = os.Truncate(s.file, 10) }
+
+// Not every server compares what was written with what was announced.
+func TestAFileThatShrinksAbortsWhateverTheServerChecks(t *testing.T) {
+	root := site(t, map[string]string{"a.txt": strings.Repeat("x", 1000)})
+	files, err := static.New(static.Options{Root: root})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if thrown := recover(); thrown != http.ErrAbortHandler {
+			t.Errorf("thrown: %v", thrown)
+		}
+	}()
+	files.ServeHTTP(&shrinker{discard{h: make(http.Header)}, filepath.Join(root, "a.txt")}, httptest.NewRequest("GET", "/a.txt", nil))
 }
 
 func TestWrongOptionsAreRefused(t *testing.T) {

@@ -48,6 +48,19 @@ func Readings(path string, habits Habits) iter.Seq[string] {
 	}
 }
 
+// Only returns the reading of a normal path of which there can be but one, as
+// of nearly all that have something encoded; Readings would say the same with
+// more ado.
+func Only(path string) (canonical string, ok bool) {
+	if strings.ContainsAny(path, `;\`) || strings.Contains(path, "//") {
+		return "", false
+	}
+	if slash, backslash := separators(path); slash || backslash {
+		return "", false
+	}
+	return Canonical(path), true
+}
+
 // both returns whether the character is special to the application: no, yes, or
 // first the one and then the other.
 func (h Habit) both(there bool) iter.Seq[bool] {

@@ -149,6 +149,9 @@ func FuzzNormalize(f *testing.F) {
 				}
 			}
 		}
+		if only, ok := Only(normal); ok && !slices.Equal(slices.Collect(Readings(normal, Habits{})), []string{only}) {
+			t.Fatalf("%q is said to have only the reading %q", normal, only)
+		}
 		if first := slices.Collect(Readings(normal, Habits{Parameters: Keep, Slashes: Keep}))[0]; first != canonical {
 			t.Fatalf("%q: the first reading is %q, not %q", path, first, canonical)
 		}

@@ -36,6 +36,10 @@ type conn struct {
 	first    [1]byte // what await and watch read into
 	ahead    bool    // first was read and is not in buf yet
 
+	used     bool      // it has begun to wait for its first request
+	tired    bool      // it waits, or should wait, on a goroutine of its own for that
+	patience time.Time // until when it waits; zero: for ever
+
 	broken atomic.Bool // nothing can be written any more
 	ended  atomic.Bool // nothing can be read any more
 

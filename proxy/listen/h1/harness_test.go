@@ -2,6 +2,7 @@ package h1
 
 import (
 	"bufio"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -68,6 +69,9 @@ func serve(t testing.TB, secure bool, o Options, h http.HandlerFunc) *world {
 		<-accepting
 		w.server.Close()
 		w.served.Wait()
+		if err := w.server.Shutdown(context.Background()); err != nil { // those that rest
+			t.Error(err)
+		}
 	})
 	return w
 }

@@ -35,12 +35,13 @@ func (c *conn) serve() {
 
 // requests does that, and closes or hands over the connection.
 func (c *conn) requests() bool {
-	for fresh := true; c.await(fresh); fresh = false {
+	for c.await() {
 		x, err := c.readRequest()
 		if err != nil {
 			c.refuse(err)
 			return true
 		}
+		c.limitRead(time.Time{})    // that was for the head; a body has limits of its own
 		c.observe(http.StateActive) // not before: half a request has no claim to be spared
 		switch c.handle(x) {
 		case keep:
@@ -55,7 +56,9 @@ func (c *conn) requests() bool {
 		}
 		return true
 	}
-	_ = c.nc.Close()
+	if !c.tired {
+		_ = c.nc.Close()
+	}
 	return true
 }
 
@@ -69,11 +72,12 @@ func (c *conn) forget() {
 }
 
 // await waits for the first byte of a request, with no buffer at hand. It
-// reports false when there will be none.
-func (c *conn) await(fresh bool) bool {
+// reports false when there will be none, or, if the connection is tired, when
+// another goroutine should go on waiting.
+func (c *conn) await() bool {
 	if c.scratch == nil || c.r == c.w {
 		c.release()
-		if !c.ahead && !c.rest(fresh) {
+		if !c.ahead && !c.rest() {
 			return false
 		}
 	}
@@ -90,24 +94,41 @@ func after(limit time.Duration) time.Time {
 	return time.Now().Add(limit)
 }
 
+// wakefulness is how long a connection waits for its next request on the
+// goroutine that served the last one. After that a new one waits, whose stack is
+// as small as waiting needs it: a stack that grew with a handler shrinks only
+// when garbage is collected, and idle servers make none.
+const wakefulness = time.Second
+
 // rest reads the first byte. One byte is enough to wait with, and over TLS the
 // others of its record cost no system call.
-func (c *conn) rest(fresh bool) bool {
-	o := &c.server.options
-	patience := o.IdleTimeout
-	if fresh {
-		patience = o.HeaderTimeout
-	} else {
+func (c *conn) rest() bool {
+	switch {
+	case c.tired:
+		c.tired = false
+		c.limitRead(c.patience)
+	case !c.used:
+		c.used = true
+		c.limitRead(after(c.server.options.HeaderTimeout))
+	default:
 		c.state.Store(resting)
 		if c.server.ending.Load() {
 			return false
 		}
 		c.observe(http.StateIdle)
+		c.patience = after(c.server.options.IdleTimeout)
+		soon := time.Now().Add(wakefulness)
+		if c.tired = c.patience.IsZero() || soon.Before(c.patience); !c.tired {
+			soon = c.patience
+		}
+		c.limitRead(soon)
 	}
-	c.limitRead(after(patience))
-	if n, _ := c.readSome(c.first[:]); n == 0 {
+	n, err := c.readSome(c.first[:])
+	if n == 0 {
+		c.tired = c.tired && isDeadline(err)
 		return false
 	}
+	c.tired = false
 	c.ahead = true
 	return c.state.CompareAndSwap(resting, working)
 }

@@ -86,17 +86,31 @@ func New(o Options) *Server {
 	return s
 }
 
-// Serve serves a connection on the caller's goroutine until it ends, and
-// closes it, unless a handler has hijacked it: then it is the handler's. A TLS
-// connection has had its handshake.
+// Serve serves a connection on the caller's goroutine and closes it, unless a
+// handler has hijacked it: then it is the handler's. A TLS connection has had
+// its handshake. Serve returns when the connection ends or has been idle for a
+// while; then a goroutine of the Server's own goes on, which Shutdown waits for.
 func (s *Server) Serve(nc net.Conn) {
 	c := newConn(s, nc)
 	if !s.add(c) {
 		_ = nc.Close()
 		return
 	}
-	defer s.remove(c)
-	c.serve()
+	s.run(c)
+}
+
+// run serves a connection, or has another goroutine do so.
+func (s *Server) run(c *conn) {
+	resumed := false
+	defer func() {
+		if !resumed {
+			s.remove(c)
+		}
+	}()
+	if c.serve(); c.tired {
+		resumed = true
+		go s.run(c)
+	}
 }
 
 // Open is how many connections are served; hijacked ones do not count.

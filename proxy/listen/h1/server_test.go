@@ -572,6 +572,33 @@ func TestIdleConnectionHasNoBuffer(t *testing.T) {
 	}
 }
 
+func TestRestedConnectionGoesOn(t *testing.T) {
+	both(t, func(t *testing.T, secure bool) {
+		started := make(chan struct{}, 1)
+		w := serve(t, secure, Options{IdleTimeout: time.Minute}, func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/wait" {
+				started <- struct{}{}
+				<-r.Context().Done()
+			}
+		})
+		c := w.connect(secure)
+		c.say(get)
+		c.answer("GET")
+		w.served.Wait() // Serve has returned: another goroutine waits
+		c.say(get)
+		if res, _ := c.answer("GET"); res.StatusCode != 200 {
+			t.Errorf("status %d", res.StatusCode)
+		}
+		// Watching works as before.
+		c.say("GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
+		<-started
+		c.Close()
+		if err := w.server.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestTLSStateIsTold(t *testing.T) {
 	states := make(chan *tls.ConnectionState, 1)
 	w := serve(t, true, Options{}, func(w http.ResponseWriter, r *http.Request) { states <- r.TLS })

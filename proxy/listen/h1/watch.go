@@ -119,7 +119,7 @@ func (c *conn) stopWatch() {
 	_ = c.limitReadNow(time.Time{})
 }
 
-// stopTimer is for the end of the connection.
+// stopTimer is for the end of the connection, or a long rest.
 func (c *conn) stopTimer() {
 	w := &c.watcher
 	w.mu.Lock()
@@ -127,4 +127,5 @@ func (c *conn) stopTimer() {
 	if w.timer != nil {
 		w.timer.Stop()
 	}
+	w.armed = false
 }

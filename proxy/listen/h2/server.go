@@ -39,6 +39,11 @@ type Options struct {
 	// Default: no limit but that the peer answers pings.
 	IdleTimeout time.Duration
 
+	// LastWriteTimeout bounds how long the rest of a response, which is less
+	// than a buffer, waits for the client's window when its handler has returned
+	// without setting a deadline. Then the stream is reset. Default: no limit.
+	LastWriteTimeout time.Duration
+
 	// Streams is how many requests may be under way on one connection, those
 	// included that the client has reset and whose handlers have not returned
 	// yet. Default: 128.

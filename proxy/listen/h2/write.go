@@ -272,6 +272,7 @@ func (s *stream) await() error {
 	if s.wake == nil {
 		s.wake = make(chan struct{}, 1)
 	}
+	s.response.bound()
 	if !s.waits {
 		s.waits = true
 		c.waiting = append(c.waiting, s)

@@ -140,6 +140,20 @@ func TestAMaintenanceFileThatCannotBeReadClosesAllTheSame(t *testing.T) {
 	}
 }
 
+func TestThePageOfMaintenanceIsNotReplacedByThatOf503(t *testing.T) {
+	own, err := pages.New(pages.Options{Intercept: true, Files: []pages.File{{Status: "5xx", Path: write(t, "5.html", "broken")}}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := pages.NewMaintenance(pages.MaintenanceOptions{File: write(t, "closed.html", "closed")}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w := ask(own.Wrap(m.Wrap(refusing(500))), "text/html"); w.Code != 503 || w.Body.String() != "closed" {
+		t.Errorf("%d %q", w.Code, w.Body.String())
+	}
+}
+
 func BenchmarkMaintenanceOff(b *testing.B) {
 	m, err := pages.NewMaintenance(pages.MaintenanceOptions{File: filepath.Join(b.TempDir(), "closed")}, nil)
 	if err != nil {
