@@ -156,7 +156,10 @@ func (s *Server) Commit(c *Change) {
 	s.ports = c.ports
 	s.restack(c.options)
 	o := &c.options
-	s.conns.caps.set(budget(o.Connections, s.logger), o.ConnectionsPerAddress)
+	if !s.counted || s.asked != o.Connections {
+		s.counted, s.asked, s.fit = true, o.Connections, budget(o.Connections, s.logger)
+	}
+	s.conns.caps.set(s.fit, o.ConnectionsPerAddress)
 	s.flows.set(int64(o.MinRate), o.MinRateGrace)
 	if s.running {
 		s.serve(s.ports)

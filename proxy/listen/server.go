@@ -52,6 +52,9 @@ type Server struct {
 	mu       sync.Mutex
 	ports    []*port
 	stacks   []*stack // that may have connections
+	counted  bool     // fit is what asked for that many connections came to
+	asked    int
+	fit      int
 	holding  bool     // UDP sockets are not to be read yet
 	running  bool
 	stopping bool
