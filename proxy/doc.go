@@ -46,7 +46,9 @@
 //   - Fields that tell who a client is on some site (copy_headers of
 //     forward_auth, headers of jwt and client_auth) are removed on all sites.
 //   - Fields whose name contains "_" are dropped, as nginx does: many
-//     applications cannot tell X_Forwarded_For from X-Forwarded-For.
+//     applications cannot tell X_Own from X-Own. One that would so be taken for
+//     a field that frames messages or says who the client is, X_Forwarded_For,
+//     is an attack: 400.
 //   - Connection and the fields that it names, Keep-Alive, Proxy-Connection,
 //     Proxy-Authenticate, Proxy-Authorization, TE other than "trailers",
 //     Transfer-Encoding and Upgrade end here (RFC 9110 section 7.6.1). A

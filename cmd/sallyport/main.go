@@ -50,7 +50,7 @@ func execute(sealed sealing, args []string, stdout, stderr io.Writer) int {
 	}
 	report(stderr, err)
 	if exit, ok := errors.AsType[*exitError](err); ok {
-		return exit.code
+		return max(exit.code, exitFailure) // an error is never a success
 	}
 	if _, ok := errors.AsType[config.Problems](err); ok {
 		return exitConfig

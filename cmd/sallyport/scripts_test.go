@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -18,6 +19,8 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/sallyport/sallyport/config"
+	"github.com/sallyport/sallyport/proxy/admin"
 	"github.com/sallyport/sallyport/tlsmgr/acmetest"
 )
 
@@ -31,6 +34,7 @@ import (
 //	expand FILE [FILE ...]                replace variables in a file
 //	certificate FILE KEY NAME [expired]   write a self-signed certificate and its key
 //	listen                                take a port of 127.0.0.1; sets $TAKEN
+//	serving FILE                          wait until the instance with that configuration is healthy
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -49,6 +53,7 @@ func TestScripts(t *testing.T) {
 
 			"certificate": writeCertificate,
 			"listen":      takePort,
+			"serving":     awaitServing,
 		},
 	})
 }
@@ -157,4 +162,24 @@ func takePort(ts *testscript.TestScript, _ bool, _ []string) {
 	ts.Check(err)
 	ts.Defer(func() { _ = listener.Close() })
 	ts.Setenv("TAKEN", listener.Addr().String())
+}
+
+// awaitServing asks until there is an answer.
+func awaitServing(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: serving FILE")
+	}
+	cfg, problems := config.Load(ts.MkAbs(args[0]))
+	ts.Check(problems.Err())
+	limit, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for admin.Health(limit, cfg.SocketPath()) != nil {
+		select {
+		case <-tick.C:
+		case <-limit.Done():
+			ts.Fatalf("it is not serving after 20 s")
+		}
+	}
 }

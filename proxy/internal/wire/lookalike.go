@@ -6,12 +6,10 @@ package wire
 func Lookalike(name string) bool {
 	under := false
 	var canonical [32]byte
-	if len(name) > len(canonical) {
-		return false
-	}
+	known := name[:min(len(name), len(canonical))] // longer ones matter only for how they begin
 	upper := true
-	for i := range len(name) {
-		c := name[i]
+	for i := range len(known) {
+		c := known[i]
 		switch {
 		case c == '_':
 			c, under = '-', true
@@ -21,7 +19,7 @@ func Lookalike(name string) bool {
 		upper = c == '-'
 		canonical[i] = c
 	}
-	return under && Singular(string(canonical[:len(name)]))
+	return under && Singular(string(canonical[:len(known)]))
 }
 
 // Singular reports whether a field, by its canonical name, frames a message or

@@ -49,8 +49,12 @@ func (r *running) peer(t testing.TB, settings ...http2.Setting) *peer {
 
 // section encodes a GET with further fields.
 func (p *peer) section(fields ...string) []byte {
+	return p.raw(append([]string{":method", "GET", ":scheme", "https", ":authority", "a.test", ":path", "/"}, fields...)...)
+}
+
+// raw encodes pairs of name and value.
+func (p *peer) raw(fields ...string) []byte {
 	p.encoded.Reset()
-	fields = append([]string{":method", "GET", ":scheme", "https", ":authority", "a.test", ":path", "/"}, fields...)
 	for i := 0; i < len(fields); i += 2 {
 		_ = p.encoder.WriteField(hpack.HeaderField{Name: fields[i], Value: fields[i+1]})
 	}

@@ -53,7 +53,9 @@ func (b *block) begin() {
 // field takes one field from the decoder.
 func (b *block) field(f hpack.HeaderField) {
 	b.size += len(f.Name) + len(f.Value) + 32
-	b.count++
+	if f.Name != "cookie" || b.cookies == 0 {
+		b.count++ // browsers send each cookie by itself
+	}
 	if b.size > b.limits.HeaderBytes || b.count > b.limits.HeaderCount {
 		b.large = true
 	}
@@ -61,6 +63,7 @@ func (b *block) field(f hpack.HeaderField) {
 		return
 	}
 	if strings.HasPrefix(f.Name, ":") {
+		b.count--
 		b.bad = b.pseudo(f)
 		return
 	}

@@ -44,9 +44,12 @@ func (w *response) Header() http.Header {
 	return w.header
 }
 
+// head reports whether the response is to a HEAD.
+func (w *response) head() bool { return w.stream.request.Method == http.MethodHead }
+
 // bodyless reports whether the response has no content whatever is written.
 func (w *response) bodyless() bool {
-	return w.stream.request.Method == http.MethodHead || w.status == http.StatusNoContent || w.status == http.StatusNotModified
+	return w.head() || w.status == http.StatusNoContent || w.status == http.StatusNotModified
 }
 
 // WriteHeader implements [http.ResponseWriter]. Informational responses leave
@@ -81,12 +84,13 @@ func (w *response) WriteHeader(status int) {
 			}
 		}
 	}
-	if w.declared > 0 || w.bodyless() {
+	_, typed := w.header["Content-Type"]
+	if w.declared > 0 && typed || w.bodyless() && !w.head() {
 		w.commit(w.header, nil, w.bodyless())
 		return
 	}
-	// Its length may still be found out, and without content the head ends the
-	// stream: clients of gRPC insist on that.
+	// Its length or type may still be found out, and without content the head
+	// ends the stream: clients of gRPC insist on that.
 	w.held = maps.Clone(w.header)
 	if w.held == nil {
 		w.held = http.Header{}
@@ -165,7 +169,12 @@ func (w *response) write(p []byte) (int, error) {
 		return 0, w.err
 	}
 	if w.bodyless() {
-		if w.stream.request.Method == http.MethodHead {
+		if w.status != http.StatusNoContent && w.status != http.StatusNotModified {
+			if w.written += int64(len(p)); w.used+len(p) <= tailSize {
+				w.keep(p) // for its length and type
+			} else {
+				w.commitHeld(p)
+			}
 			return len(p), nil
 		}
 		return 0, http.ErrBodyNotAllowed
@@ -204,6 +213,17 @@ func (w *response) keep(p []byte) {
 	w.used += copy(w.tail[w.used:], p)
 }
 
+// commitHeld sends the head of a response without content, if it was not sent.
+// guess is what its type is guessed from if nothing was kept.
+func (w *response) commitHeld(guess []byte) {
+	if w.held != nil {
+		if w.used > 0 {
+			guess = w.tail[:w.used]
+		}
+		w.commit(w.held, guess, true)
+	}
+}
+
 // emit sends what waited, and p.
 func (w *response) emit(p []byte, end bool) error {
 	var tail []byte
@@ -237,6 +257,7 @@ func (w *response) FlushError() error {
 		return w.err
 	}
 	if w.bodyless() {
+		w.commitHeld(nil)
 		w.stream.conn.flushNow()
 		return w.stream.alive()
 	}
@@ -257,8 +278,9 @@ func (w *response) finish() error {
 		w.WriteHeader(http.StatusOK)
 	}
 	plain := len(w.trailers) == 0 && !w.trailing()
-	if w.held != nil && plain {
-		if _, ok := w.held["Content-Length"]; !ok {
+	if w.held != nil {
+		_, ok := w.held["Content-Length"]
+		if !ok && int64(w.used) == w.written && (w.used > 0 || !w.head()) {
 			w.held["Content-Length"] = []string{strconv.Itoa(w.used)}
 		}
 	}
@@ -266,8 +288,10 @@ func (w *response) finish() error {
 	case w.err != nil:
 		return w.err
 	case w.bodyless():
+		w.commitHeld(nil)
 		return nil
 	case w.declared >= 0 && w.written != w.declared:
+		_ = w.emit(nil, false)
 		return errShort
 	case w.held != nil && plain && w.used == 0:
 		w.commit(w.held, nil, true)

@@ -5,6 +5,8 @@ import (
 	"io"
 	"maps"
 	"net/http"
+
+	"github.com/sallyport/sallyport/proxy/internal/wire"
 )
 
 // chunkState is what comes next in a chunked body.
@@ -76,22 +78,9 @@ func (x *exchange) beginChunk() error {
 	if err != nil {
 		return err
 	}
-	size, digits := int64(0), 0
-	for digits < len(line) && line[digits] != ';' {
-		digit, ok := hexValue(line[digits])
-		if !ok || digits == 16 || size >= 1<<58 {
-			return &ProtocolError{badChunkSize}
-		}
-		size = size<<4 | digit
-		digits++
-	}
-	if digits == 0 {
-		return &ProtocolError{badChunkSize}
-	}
-	for _, b := range line[digits:] {
-		if !isValueByte(b) {
-			return &ProtocolError{badChunkExtension}
-		}
+	size, bad := wire.ChunkSize(line)
+	if bad != "" {
+		return &ProtocolError{bad}
 	}
 	x.excess += int64(len(line)) + 2 - 16
 	x.excess = max(0, x.excess-2*min(size, maxExcess))
@@ -126,18 +115,6 @@ func (x *exchange) chunkLine() ([]byte, error) {
 	}
 }
 
-func hexValue(b byte) (int64, bool) {
-	switch {
-	case '0' <= b && b <= '9':
-		return int64(b - '0'), true
-	case 'a' <= b && b <= 'f':
-		return int64(b-'a') + 10, true
-	case 'A' <= b && b <= 'F':
-		return int64(b-'A') + 10, true
-	}
-	return 0, false
-}
-
 // endChunk reads the CRLF behind a chunk's data.
 func (x *exchange) endChunk() error {
 	c := x.c
@@ -167,7 +144,7 @@ func (x *exchange) readTrailers() error {
 	}
 	if len(c.fields) > 0 {
 		trailer := c.header(string(c.buf[c.r:c.r+n]), nil)
-		maps.DeleteFunc(trailer, func(name string, _ []string) bool { return forbiddenTrailer(name) })
+		maps.DeleteFunc(trailer, func(name string, _ []string) bool { return wire.ForbiddenTrailer(name) })
 		if x.res.Trailer == nil && len(trailer) > 0 {
 			x.res.Trailer = make(http.Header, len(trailer))
 		}

@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/sallyport/sallyport/proxy/internal/wire"
 )
 
 // readSize is the size of a connection's read buffer. It holds most heads; a
@@ -42,7 +44,7 @@ type conn struct {
 type scratch struct {
 	buf    []byte // fixed, or larger for a larger head
 	fixed  [readSize]byte
-	fields []fieldSpan
+	fields []wire.Span
 }
 
 func newConn(nc net.Conn) *conn {

@@ -20,6 +20,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/sallyport/sallyport/proxy/internal/wire"
 )
 
 func TestMain(m *testing.M) {
@@ -207,7 +209,7 @@ func compare(script []byte, method string, ours, theirs *outcome) string {
 func forgiveFields(ours, theirs *outcome) {
 	// Connection stays in the header, so that a proxy sees which fields it
 	// names; net/http removes it when it has "close".
-	if hasOption(ours.header["Connection"], "close") {
+	if wire.HasOption(ours.header["Connection"], "close") {
 		theirs.header["Connection"] = ours.header["Connection"]
 	}
 	// A response is not changed: no Cache-Control is made of a Pragma.
@@ -226,7 +228,7 @@ func forgiveFields(ours, theirs *outcome) {
 	// Trailers that have no business behind a body are dropped, as are
 	// announcements of what is no field name.
 	for name := range theirs.trailer {
-		if _, ok := ours.trailer[name]; !ok && (forbiddenTrailer(name) || !isToken(name)) {
+		if _, ok := ours.trailer[name]; !ok && (wire.ForbiddenTrailer(name) || !wire.IsToken(name)) {
 			delete(theirs.trailer, name)
 		}
 	}
@@ -266,7 +268,7 @@ func check(t *testing.T, method string, script []byte) {
 		if ours.err() != nil && other.err() != nil {
 			continue // what comes first is refused first
 		}
-		if hasOption(ours.header["Connection"], "close") {
+		if wire.HasOption(ours.header["Connection"], "close") {
 			other.header["Connection"] = ours.header["Connection"] // forgiven above
 		}
 		if other.closes = ours.closes; ours.String() != other.String() {

@@ -5,6 +5,8 @@ import (
 	"io"
 	"strings"
 	"testing"
+
+	"github.com/sallyport/sallyport/proxy/internal/wire"
 )
 
 // disagreement is an answer that net/http's Transport takes and we refuse.
@@ -28,25 +30,25 @@ func intended() map[string]disagreement {
 			"HTTP/1.1 200 O\x1bK\r\nContent-Length: 0\r\n\r\n"},
 		badLineEnd: {"a bare LF is read differently by different recipients (RFC 9112 section 2.2 says MAY)", "",
 			"HTTP/1.1 200 OK\nContent-Length: 0\n\n"},
-		badFieldName: {"whitespace before the colon: a proxy must remove or refuse it (RFC 9112 section 5.1)", "",
+		wire.BadFieldName: {"whitespace before the colon: a proxy must remove or refuse it (RFC 9112 section 5.1)", "",
 			ok + "Content-Length : 0\r\n\r\n"},
-		lineFolding: {"a proxy must replace or refuse it (RFC 9112 section 5.2)", "",
+		wire.LineFolding: {"a proxy must replace or refuse it (RFC 9112 section 5.2)", "",
 			ok + "A: b\r\n c\r\nContent-Length: 0\r\n\r\n"},
 		headTooLong: {"64 KiB unless configured; net/http's limit is 10 MiB", "",
 			ok + "A: " + strings.Repeat("x", 64<<10) + "\r\nContent-Length: 0\r\n\r\n"},
 		tooManyFields: {"256 unless configured", "",
 			ok + strings.Repeat("A: b\r\n", 257) + "\r\n"},
-		manyContentLengths: {"identical ones too: RFC 9110 section 8.6 allows to refuse", "",
+		wire.ManyContentLengths: {"identical ones too: RFC 9110 section 8.6 allows to refuse", "",
 			ok + "Content-Length: 1\r\nContent-Length: 1\r\n\r\nx"},
-		badContentLength: {"more than 18 digits, even if they are zeros", "",
+		wire.BadContentLength: {"more than 18 digits, even if they are zeros", "",
 			ok + "Content-Length: 0000000000000000001\r\n\r\nx"},
 		bothFramings: {"the signature of response splitting (RFC 9112 section 6.3)", "",
 			ok + "Transfer-Encoding: chunked\r\nContent-Length: 1\r\n\r\n0\r\n\r\n"},
 		codingNotAllowed: {"HTTP/1.0, 1xx and 204 have none: the framing is faulty (RFC 9112 section 6.1)", "",
 			"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"},
-		badChunkSize: {"whitespace behind a size (RFC 9112 section 7.1), sizes over 2^62", "",
+		wire.BadChunkSize: {"whitespace behind a size (RFC 9112 section 7.1), sizes over 2^62", "",
 			chunked + "1 \r\nx\r\n0\r\n\r\n"},
-		badChunkExtension: {"control characters (RFC 9112 section 7.1.1)", "",
+		wire.BadChunkExtension: {"control characters (RFC 9112 section 7.1.1)", "",
 			chunked + "1;a=\x00\r\nx\r\n0\r\n\r\n"},
 		chunkLineTooLong: {"256 bytes for a size and extensions that nobody reads; net/http takes 4,096", "",
 			chunked + "1;" + strings.Repeat("x", 300) + "\r\nx\r\n0\r\n\r\n"},

@@ -17,25 +17,17 @@ type ProtocolError struct {
 // Error returns the reason.
 func (e *ProtocolError) Error() string { return "malformed response: " + e.Reason }
 
-// Reasons of a [ProtocolError].
+// Reasons of a [ProtocolError], beside those of the grammar, in package wire.
 const (
 	notHTTP             = "it does not begin with HTTP/1.0 or HTTP/1.1"
 	badStatusCode       = "the status code is not three digits from 100 to 999"
 	badReasonPhrase     = "a control character in the reason phrase"
 	badLineEnd          = "a line does not end in CRLF"
-	emptyFieldName      = "a field without a name"
-	badFieldName        = "an invalid character in a field name"
-	badFieldValue       = "a control character in a field value"
-	lineFolding         = "a field line begins with whitespace"
 	headTooLong         = "the head is longer than allowed"
 	tooManyFields       = "more fields than allowed"
-	badContentLength    = "Content-Length is not a number"
-	manyContentLengths  = "Content-Length more than once"
 	badTransferEncoding = "Transfer-Encoding is not exactly chunked"
 	bothFramings        = "Transfer-Encoding together with Content-Length"
 	codingNotAllowed    = "Transfer-Encoding where none is allowed"
-	badChunkSize        = "a chunk's size is malformed"
-	badChunkExtension   = "a control character in a chunk extension"
 	badChunkEnd         = "a chunk is longer than its size"
 	chunkLineTooLong    = "a chunk's size line is longer than allowed"
 	chunkOverhead       = "far more chunk framing than data"

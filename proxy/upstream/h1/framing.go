@@ -3,6 +3,8 @@ package h1
 import (
 	"net/http"
 	"strings"
+
+	"github.com/sallyport/sallyport/proxy/internal/wire"
 )
 
 // bodyKind is how the end of a response's body is known.
@@ -21,7 +23,7 @@ const (
 func (x *exchange) frame() (bodyKind, string) {
 	res := &x.res
 	bodiless := res.StatusCode < 200 || res.StatusCode == http.StatusNoContent
-	length, bad := contentLength(res.Header["Content-Length"])
+	length, bad := wire.ContentLength(res.Header["Content-Length"])
 	if bad != "" {
 		return noBody, bad
 	}
@@ -72,32 +74,10 @@ func (x *exchange) frame() (bodyKind, string) {
 // response (RFC 9112 section 9.3).
 func closes(res *http.Response) bool {
 	connection := res.Header["Connection"]
-	if hasOption(connection, "close") {
+	if wire.HasOption(connection, "close") {
 		return true
 	}
-	return res.ProtoMinor == 0 && !hasOption(connection, "keep-alive")
-}
-
-// contentLength returns the value of Content-Length, or -1 if there is none
-// (RFC 9110 section 8.6). Even the same value twice is refused: whoever sent
-// that does not know how its messages are framed.
-func contentLength(values []string) (int64, string) {
-	switch {
-	case len(values) == 0:
-		return -1, ""
-	case len(values) > 1:
-		return -1, manyContentLengths
-	case values[0] == "" || len(values[0]) > 18:
-		return -1, badContentLength // 18 digits cannot overflow
-	}
-	var n int64
-	for _, digit := range []byte(values[0]) {
-		if digit < '0' || digit > '9' {
-			return -1, badContentLength
-		}
-		n = n*10 + int64(digit-'0')
-	}
-	return n, ""
+	return res.ProtoMinor == 0 && !wire.HasOption(connection, "keep-alive")
 }
 
 // announcedTrailers returns a map with the names in a chunked response's
@@ -112,11 +92,11 @@ func announcedTrailers(h http.Header) (http.Header, string) {
 	var trailer http.Header
 	for _, list := range lists {
 		for name := range strings.SplitSeq(list, ",") {
-			name = http.CanonicalHeaderKey(trimSpace(name))
+			name = http.CanonicalHeaderKey(wire.TrimSpace(name))
 			switch {
 			case name == "Transfer-Encoding" || name == "Content-Length" || name == "Trailer":
 				return nil, badTrailerName
-			case !isToken(name) || forbiddenTrailer(name):
+			case !wire.IsToken(name) || wire.ForbiddenTrailer(name):
 				continue
 			case trailer == nil:
 				trailer = make(http.Header)

@@ -3,11 +3,9 @@ package h1
 import (
 	"bytes"
 	"net/http"
-)
 
-// fieldSpan says where a field line's name and value are, counted from the
-// beginning of its section.
-type fieldSpan struct{ name, nameEnd, value, valueEnd int }
+	"github.com/sallyport/sallyport/proxy/internal/wire"
+)
 
 // readSection reads and checks a head, or a trailer section when there is no
 // status line, up to and with its empty line. It returns its length; it begins
@@ -50,9 +48,9 @@ func (c *conn) readSection(statusLine bool, limit, maxFields int, long string) (
 		case len(c.fields) == maxFields:
 			bad = tooManyFields
 		default:
-			var at fieldSpan
-			if at, bad = parseField(text); bad == "" {
-				c.fields = append(c.fields, fieldSpan{line + at.name, line + at.nameEnd, line + at.value, line + at.valueEnd})
+			var at wire.Span
+			if at, bad = wire.ParseField(text); bad == "" {
+				c.fields = append(c.fields, at.Moved(line))
 			}
 		}
 		if bad != "" {
@@ -81,51 +79,11 @@ func checkStatusLine(line []byte) string {
 		return badStatusCode
 	}
 	for _, b := range code[3:] {
-		if !isValueByte(b) {
+		if !wire.IsValueByte(b) {
 			return badReasonPhrase
 		}
 	}
 	return ""
-}
-
-// parseField checks a field line (RFC 9112 section 5) and makes its name
-// canonical in place.
-func parseField(line []byte) (at fieldSpan, bad string) {
-	upper := true
-	for i, b := range line {
-		if isTokenByte(b) {
-			switch {
-			case upper && 'a' <= b && b <= 'z':
-				line[i] = b - ('a' - 'A')
-			case !upper && 'A' <= b && b <= 'Z':
-				line[i] = b + ('a' - 'A')
-			}
-			upper = b == '-'
-			continue
-		}
-		switch {
-		case i == 0 && (b == ' ' || b == '\t'):
-			return at, lineFolding // or whitespace before the first field
-		case i == 0 && b == ':':
-			return at, emptyFieldName
-		case b != ':':
-			return at, badFieldName
-		}
-		at = fieldSpan{0, i, i + 1, len(line)}
-		for at.value < at.valueEnd && (line[at.value] == ' ' || line[at.value] == '\t') {
-			at.value++
-		}
-		for at.valueEnd > at.value && (line[at.valueEnd-1] == ' ' || line[at.valueEnd-1] == '\t') {
-			at.valueEnd--
-		}
-		for _, b := range line[at.value:at.valueEnd] {
-			if !isValueByte(b) {
-				return at, badFieldValue
-			}
-		}
-		return at, ""
-	}
-	return at, badFieldName // no colon
 }
 
 // header makes a map of the section that was read last. All names and values
@@ -138,7 +96,7 @@ func (c *conn) header(text string, values []string) http.Header {
 		values = make([]string, len(c.fields))
 	}
 	for i, at := range c.fields {
-		name, value := text[at.name:at.nameEnd], text[at.value:at.valueEnd]
+		name, value := text[at.Name:at.NameEnd], text[at.Value:at.ValueEnd]
 		if before, ok := h[name]; ok {
 			h[name] = append(before, value)
 			continue

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/sallyport/sallyport/proxy/internal/wire"
 )
 
 // TestParserRules breaks each rule and expects the reason, a closed connection
@@ -24,34 +26,34 @@ func TestParserRules(t *testing.T) {
 		badReasonPhrase: {"HTTP/1.1 200 O\x00K\r\n\r\n", "HTTP/1.1 200 O\rK\r\n\r\n", "HTTP/1.1 200 O\x7fK\r\n\r\n", "HTTP/1.1 200 \r\r\n\r\n"},
 		badLineEnd: {"HTTP/1.1 200 OK\n\n", ok + "A: b\n\r\n", ok + "A: b\r\n\n", ok + "\n", chunked + "1\nx\r\n0\r\n\r\n", chunked + "\n",
 			trailers + "A: b\n\r\n", trailers + "\n"},
-		emptyFieldName: {ok + ": a\r\n\r\n", ok + ":\r\n\r\n", trailers + ": a\r\n\r\n"},
-		badFieldName: {ok + "A : b\r\n\r\n", ok + "A\t: b\r\n\r\n", ok + "A b: c\r\n\r\n", ok + "A\x00: b\r\n\r\n", ok + "A\xe9: b\r\n\r\n", ok + "A\r\n\r\n",
+		wire.EmptyFieldName: {ok + ": a\r\n\r\n", ok + ":\r\n\r\n", trailers + ": a\r\n\r\n"},
+		wire.BadFieldName: {ok + "A : b\r\n\r\n", ok + "A\t: b\r\n\r\n", ok + "A b: c\r\n\r\n", ok + "A\x00: b\r\n\r\n", ok + "A\xe9: b\r\n\r\n", ok + "A\r\n\r\n",
 			ok + "(A): b\r\n\r\n", ok + "\x7fA: b\r\n\r\n", ok + "A\r: b\r\n\r\n", ok + "\r \r\n\r\n", trailers + "A : b\r\n\r\n", ok + "Transfer-Encoding : chunked\r\n\r\n"},
-		badFieldValue: {ok + "A: b\x00\r\n\r\n", ok + "A: b\rc\r\n\r\n", ok + "A: \x1b[0m\r\n\r\n", ok + "A: \x7f\r\n\r\n", ok + "A: b\r\r\n\r\n", trailers + "A: \x00\r\n\r\n"},
-		lineFolding:   {ok + "A: b\r\n c\r\n\r\n", ok + "A: b\r\n\tc\r\n\r\n", ok + " A: b\r\n\r\n", ok + "A: b\r\n \r\n\r\n", trailers + "A: b\r\n c\r\n\r\n"},
-		headTooLong:   {ok + "A: " + strings.Repeat("x", 70<<10), "HTTP/1.1 200 " + strings.Repeat("x", 70<<10), ok + strings.Repeat("A: "+strings.Repeat("x", 1000)+"\r\n", 70)},
-		tooManyFields: {ok + strings.Repeat("A: b\r\n", 257) + "\r\n", trailers + strings.Repeat("A: b\r\n", 257) + "\r\n"},
-		badContentLength: {ok + "Content-Length: -1\r\n\r\n", ok + "Content-Length: +1\r\n\r\nx", ok + "Content-Length: 1, 1\r\n\r\nx", ok + "Content-Length: 0x1\r\n\r\nx",
+		wire.BadFieldValue: {ok + "A: b\x00\r\n\r\n", ok + "A: b\rc\r\n\r\n", ok + "A: \x1b[0m\r\n\r\n", ok + "A: \x7f\r\n\r\n", ok + "A: b\r\r\n\r\n", trailers + "A: \x00\r\n\r\n"},
+		wire.LineFolding:   {ok + "A: b\r\n c\r\n\r\n", ok + "A: b\r\n\tc\r\n\r\n", ok + " A: b\r\n\r\n", ok + "A: b\r\n \r\n\r\n", trailers + "A: b\r\n c\r\n\r\n"},
+		headTooLong:        {ok + "A: " + strings.Repeat("x", 70<<10), "HTTP/1.1 200 " + strings.Repeat("x", 70<<10), ok + strings.Repeat("A: "+strings.Repeat("x", 1000)+"\r\n", 70)},
+		tooManyFields:      {ok + strings.Repeat("A: b\r\n", 257) + "\r\n", trailers + strings.Repeat("A: b\r\n", 257) + "\r\n"},
+		wire.BadContentLength: {ok + "Content-Length: -1\r\n\r\n", ok + "Content-Length: +1\r\n\r\nx", ok + "Content-Length: 1, 1\r\n\r\nx", ok + "Content-Length: 0x1\r\n\r\nx",
 			ok + "Content-Length: 1 1\r\n\r\nx", ok + "Content-Length:\r\n\r\n", ok + "Content-Length: 1000000000000000000\r\n\r\nx", ok + "Content-Length: 1.0\r\n\r\nx",
 			ok + "Content-Length: \xef\xbc\x91\r\n\r\nx", "HTTP/1.1 204 x\r\nContent-Length: x\r\n\r\n", "HTTP/1.1 103 x\r\nContent-Length: x\r\n\r\n" + ok + "\r\n"},
-		manyContentLengths: {ok + "Content-Length: 1\r\nContent-Length: 2\r\n\r\nxx", ok + "Content-Length: 1\r\ncontent-length: 1\r\n\r\nx"},
+		wire.ManyContentLengths: {ok + "Content-Length: 1\r\nContent-Length: 2\r\n\r\nxx", ok + "Content-Length: 1\r\ncontent-length: 1\r\n\r\nx"},
 		badTransferEncoding: {ok + "Transfer-Encoding: gzip\r\n\r\n", ok + "Transfer-Encoding: gzip, chunked\r\n\r\n", ok + "Transfer-Encoding: chunked, chunked\r\n\r\n",
 			ok + "Transfer-Encoding: identity\r\n\r\n", ok + "Transfer-Encoding:\r\n\r\n", ok + "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
 			ok + "Transfer-Encoding: xchunked\r\n\r\n", ok + "Transfer-Encoding: \"chunked\"\r\n\r\n", ok + "Transfer-Encoding: chunked;a=b\r\n\r\n", ok + "Transfer-Encoding: ,chunked\r\n\r\n"},
 		bothFramings: {ok + "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n", ok + "Content-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"},
 		codingNotAllowed: {"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "HTTP/1.1 204 x\r\nTransfer-Encoding: chunked\r\n\r\n",
 			"HTTP/1.1 103 x\r\nTransfer-Encoding: chunked\r\n\r\n"},
-		badChunkSize: {chunked + "\r\n", chunked + "-1\r\nx\r\n", chunked + "+1\r\nx\r\n", chunked + " 1\r\nx\r\n", chunked + "1 \r\nx\r\n", chunked + "1\t;a\r\nx\r\n",
+		wire.BadChunkSize: {chunked + "\r\n", chunked + "-1\r\nx\r\n", chunked + "+1\r\nx\r\n", chunked + " 1\r\nx\r\n", chunked + "1 \r\nx\r\n", chunked + "1\t;a\r\nx\r\n",
 			chunked + "0x1\r\nx\r\n", chunked + "1g\r\nx\r\n", chunked + ";a\r\nx\r\n", chunked + "00000000000000001\r\nx\r\n", chunked + "ffffffffffffffff\r\nx",
 			chunked + "8000000000000000\r\nx", chunked + "1_0\r\nx\r\n", chunked + "1\rx\r\nx\r\n"},
-		badChunkExtension: {chunked + "1;a\x00\r\nx\r\n", chunked + "1;a\rb\r\nx\r\n", chunked + "1;\x7f\r\nx\r\n"},
-		badChunkEnd:       {chunked + "1\r\nxy\r\n0\r\n\r\n", chunked + "1\r\nx\n0\r\n\r\n", chunked + "1\r\nx0\r\n\r\n", chunked + "1\r\nx\r0\r\n\r\n", chunked + "1\r\nxy"},
-		chunkLineTooLong:  {chunked + strings.Repeat("0", 300), chunked + "1;" + strings.Repeat("a", 300) + "\r\nx\r\n"},
-		chunkOverhead:     {chunked + strings.Repeat("1;"+strings.Repeat("a", 200)+"\r\nx\r\n", 200) + "0\r\n\r\n"},
-		trailersTooLong:   {trailers + "A: " + strings.Repeat("x", 5000) + "\r\n\r\n", trailers + strings.Repeat("A: "+strings.Repeat("x", 100)+"\r\n", 50) + "\r\n"},
-		badTrailerName:    {ok + "Transfer-Encoding: chunked\r\nTrailer: A, content-length\r\n\r\n0\r\n\r\n", ok + "Transfer-Encoding: chunked\r\nTrailer: Trailer\r\n\r\n0\r\n\r\n"},
-		manyInformational: {strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", 17) + ok + "\r\n", strings.Repeat("HTTP/1.1 100 Continue\r\n\r\n", 1000)},
-		switchNotAsked:    {"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n", "HTTP/1.1 101 x\r\n\r\n"},
+		wire.BadChunkExtension: {chunked + "1;a\x00\r\nx\r\n", chunked + "1;a\rb\r\nx\r\n", chunked + "1;\x7f\r\nx\r\n"},
+		badChunkEnd:            {chunked + "1\r\nxy\r\n0\r\n\r\n", chunked + "1\r\nx\n0\r\n\r\n", chunked + "1\r\nx0\r\n\r\n", chunked + "1\r\nx\r0\r\n\r\n", chunked + "1\r\nxy"},
+		chunkLineTooLong:       {chunked + strings.Repeat("0", 300), chunked + "1;" + strings.Repeat("a", 300) + "\r\nx\r\n"},
+		chunkOverhead:          {chunked + strings.Repeat("1;"+strings.Repeat("a", 200)+"\r\nx\r\n", 200) + "0\r\n\r\n"},
+		trailersTooLong:        {trailers + "A: " + strings.Repeat("x", 5000) + "\r\n\r\n", trailers + strings.Repeat("A: "+strings.Repeat("x", 100)+"\r\n", 50) + "\r\n"},
+		badTrailerName:         {ok + "Transfer-Encoding: chunked\r\nTrailer: A, content-length\r\n\r\n0\r\n\r\n", ok + "Transfer-Encoding: chunked\r\nTrailer: Trailer\r\n\r\n0\r\n\r\n"},
+		manyInformational:      {strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", 17) + ok + "\r\n", strings.Repeat("HTTP/1.1 100 Continue\r\n\r\n", 1000)},
+		switchNotAsked:         {"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n", "HTTP/1.1 101 x\r\n\r\n"},
 	} {
 		for _, script := range scripts {
 			for _, piece := range []int{1, len(script)} {

@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+
+	"github.com/sallyport/sallyport/proxy/internal/wire"
 )
 
 // outgoing is a request ready to be sent: its head, and its body if that is
@@ -31,7 +33,7 @@ func (o *outgoing) prepare(req *http.Request, closing bool) error {
 	switch {
 	case req.URL == nil:
 		return &RequestError{"it has no URL"}
-	case !isToken(method):
+	case !wire.IsToken(method):
 		return &RequestError{"the method is not a token"}
 	case method == http.MethodConnect:
 		return &RequestError{"CONNECT is not supported"}
@@ -113,7 +115,7 @@ func appendHost(b []byte, req *http.Request) ([]byte, error) {
 		host = req.URL.Host
 	}
 	for i := range len(host) {
-		if !isHostByte(host[i]) {
+		if !wire.IsHostByte(host[i]) {
 			return nil, &RequestError{"an invalid character in the host"}
 		}
 	}
@@ -138,23 +140,23 @@ func (o *outgoing) appendFields(b []byte, h http.Header) ([]byte, error) {
 			}
 		case 6:
 			if strings.EqualFold(name, "Expect") && o.hasBody {
-				o.expect = hasOption(values, "100-continue")
+				o.expect = wire.HasOption(values, "100-continue")
 			}
 		case 10:
 			if strings.EqualFold(name, "Connection") {
-				o.close = o.close || hasOption(values, "close")
-				o.upgrade = o.upgrade || hasOption(values, "upgrade")
+				o.close = o.close || wire.HasOption(values, "close")
+				o.upgrade = o.upgrade || wire.HasOption(values, "upgrade")
 			}
 		}
 		if name == "Upgrade" && len(values) > 0 {
 			asked = true
 		}
-		if !isToken(name) {
+		if !wire.IsToken(name) {
 			return nil, &RequestError{"a field name is not a token"}
 		}
 		for _, value := range values {
-			value = trimSpace(value)
-			if !isFieldValue(value) {
+			value = wire.TrimSpace(value)
+			if !wire.IsFieldValue(value) {
 				return nil, &RequestError{"a control character in the value of " + name}
 			}
 			b = append(b, name...)
@@ -188,7 +190,7 @@ func (o *outgoing) appendFraming(b []byte, req *http.Request, method string) []b
 	b = append(b, "Transfer-Encoding: chunked\r\n"...)
 	separator := "Trailer: "
 	for name := range req.Trailer {
-		if name = http.CanonicalHeaderKey(name); isToken(name) && !forbiddenTrailer(name) {
+		if name = http.CanonicalHeaderKey(name); wire.IsToken(name) && !wire.ForbiddenTrailer(name) {
 			b = append(b, separator...)
 			b = append(b, name...)
 			separator = ", "

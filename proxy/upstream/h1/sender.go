@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"sync/atomic"
 	"time"
+
+	"github.com/sallyport/sallyport/proxy/internal/wire"
 )
 
 // sender writes a request's body while the response may already be read. The
@@ -144,15 +146,15 @@ func readBody(r io.Reader, p []byte) (int, error) {
 // appendTrailers writes the trailers that may be sent. The body has set them.
 func appendTrailers(b []byte, trailer http.Header) ([]byte, error) {
 	for name, values := range trailer {
-		if !isToken(name) {
+		if !wire.IsToken(name) {
 			return nil, &RequestError{"a trailer's name is not a token"}
 		}
-		if forbiddenTrailer(http.CanonicalHeaderKey(name)) {
+		if wire.ForbiddenTrailer(http.CanonicalHeaderKey(name)) {
 			continue
 		}
 		for _, value := range values {
-			value = trimSpace(value)
-			if !isFieldValue(value) {
+			value = wire.TrimSpace(value)
+			if !wire.IsFieldValue(value) {
 				return nil, &RequestError{"a control character in the value of trailer " + name}
 			}
 			b = append(b, name...)

@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/http"
 	"slices"
+
+	"github.com/sallyport/sallyport/proxy/internal/wire"
 )
 
 // upgrade hands the connection over to the caller (RFC 9110 section 7.8). The
@@ -14,7 +16,7 @@ func (x *exchange) upgrade() error {
 	switch {
 	case !x.out.upgrade:
 		return &ProtocolError{switchNotAsked}
-	case len(x.res.Header["Upgrade"]) == 0 || !hasOption(x.res.Header["Connection"], "upgrade"):
+	case len(x.res.Header["Upgrade"]) == 0 || !wire.HasOption(x.res.Header["Connection"], "upgrade"):
 		return &ProtocolError{switchUnnamed}
 	case x.out.body != nil || !x.sent():
 		return &ProtocolError{switchTooEarly}
