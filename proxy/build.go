@@ -21,10 +21,11 @@ type Generation struct {
 	kept        kept
 	trust       *clientip.Trust // whom to believe about clients
 	bounds      bounds
-	port        string        // of HTTPS as redirects say it: "", or ":" and a number
-	asksClients bool          // some site wants certificates of its clients
-	reserved    []string      // fields that only we may set, see exchange.Exchange
-	drain       time.Duration // for upgraded connections of pools that the next generation drops
+	asksClients bool           // some site wants certificates of its clients
+	reserved    []string       // fields that only we may set, see exchange.Exchange
+	drain       time.Duration  // for upgraded connections of pools that the next generation drops
+	cfg         *config.Config // what it was built from, for explain
+	port        string         // of HTTPS as redirects say it: "", or ":" and a number
 }
 
 // pool is an upstream and the upgraded connections to it. Pools live as long
@@ -52,6 +53,7 @@ func (p *Proxy) Prepare(cfg *config.Config) (*Generation, error) {
 		members: make(map[upstream.MemberOptions]*upstream.Member),
 		kept:    make(kept),
 		drain:   cfg.Limits.ShutdownTimeout,
+		cfg:     cfg,
 		bounds:  bounds{fields: cfg.Limits.RequestHeaderCount, target: int(cfg.Limits.URILength)},
 	}
 	next.port = redirectPort(p.options.HTTPSPort, cfg)
