@@ -154,7 +154,7 @@ func TestStopServesWhatIsOnItsWay(t *testing.T) {
 	if g, _ = next[*http2.GoAwayFrame](p); g == nil || g.LastStreamID != 3 {
 		t.Fatalf("then %v", g)
 	}
-	if g, ok := next[*http2.GoAwayFrame](idle); !ok || g.LastStreamID != 0 {
+	if g, ok := next[*http2.GoAwayFrame](idle); !ok || g.LastStreamID != 1<<31-1 {
 		t.Errorf("an idle connection got %v", g)
 	}
 	close(release)
