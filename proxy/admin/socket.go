@@ -83,11 +83,7 @@ func adopt(passed []*os.File, address string) net.Listener {
 func (s *Server) Files() ([]*os.File, error) {
 	var list []*os.File
 	for _, l := range append([]net.Listener{s.listener}, s.tcp...) {
-		has, ok := l.(interface{ File() (*os.File, error) })
-		if !ok {
-			continue
-		}
-		file, err := has.File()
+		file, err := duplicate(l)
 		if err != nil {
 			for _, one := range list {
 				_ = one.Close()
@@ -97,6 +93,31 @@ func (s *Server) Files() ([]*os.File, error) {
 		list = append(list, file)
 	}
 	return list, nil
+}
+
+// duplicate does what a File method of package net does, except that handing the
+// file to another process does not make our own socket block: the two share that.
+func duplicate(l net.Listener) (*os.File, error) {
+	socket, ok := l.(syscall.Conn)
+	if !ok {
+		return nil, errors.ErrUnsupported
+	}
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	fd, result := -1, error(nil)
+	err = raw.Control(func(own uintptr) {
+		syscall.ForkLock.RLock()
+		defer syscall.ForkLock.RUnlock()
+		if fd, result = syscall.Dup(int(own)); result == nil {
+			syscall.CloseOnExec(fd)
+		}
+	})
+	if err = errors.Join(err, result); err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), "socket"), nil
 }
 
 // Leave makes the end of Run leave the socket's file where it is: another

@@ -193,9 +193,30 @@ func (p *port) close() {
 // file returns a duplicate of the socket, for another process.
 func (p *port) file() (*os.File, error) {
 	if p.tcp != nil {
-		return p.tcp.File()
+		return duplicate(p.tcp)
 	}
-	return p.udp.File()
+	return duplicate(p.udp)
+}
+
+// duplicate does what a File method of package net does, except that handing the
+// file to another process does not make our own socket block: the two share that.
+func duplicate(socket syscall.Conn) (*os.File, error) {
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	fd, result := -1, error(nil)
+	err = raw.Control(func(own uintptr) {
+		syscall.ForkLock.RLock()
+		defer syscall.ForkLock.RUnlock()
+		if fd, result = syscall.Dup(int(own)); result == nil {
+			syscall.CloseOnExec(fd)
+		}
+	})
+	if err = errors.Join(err, result); err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), "socket"), nil
 }
 
 // again returns a port on the same socket, to be served anew: closing either
