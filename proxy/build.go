@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sallyport/sallyport/config"
+	"github.com/sallyport/sallyport/proxy/accesslog"
 	"github.com/sallyport/sallyport/proxy/middleware/clientip"
 	"github.com/sallyport/sallyport/proxy/upstream"
 )
@@ -21,6 +22,7 @@ type Generation struct {
 	bounds      bounds
 	asksClients bool          // some site wants certificates of its clients
 	reserved    []string      // fields that only we may set, see exchange.Exchange
+	log         *accesslog.Log // of requests that no site is for, nil for none
 	drain       time.Duration // for upgraded connections of pools that the next generation drops
 }
 
@@ -54,6 +56,7 @@ func (p *Proxy) Prepare(cfg *config.Config) (*Generation, error) {
 	next.trust = trustOf(cfg)
 	next.reserved = reservedOf(cfg)
 	var problems config.Problems
+	next.log, problems = p.accessLog(next, cfg, cfg.Log.Access, "log.access")
 	for i := range cfg.Sites {
 		problems = append(problems, p.addSite(next, cfg, &cfg.Sites[i])...)
 	}
@@ -104,6 +107,7 @@ func (p *Proxy) Commit(g *Generation) {
 		pool.revive()
 		delete(p.retired, pool)
 	}
+	g.kept.start()
 	previous := p.current.Swap(g)
 	if previous == nil {
 		return

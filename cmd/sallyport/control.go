@@ -139,6 +139,7 @@ func (c *control) tryReload() admin.Reload {
 		return result
 	}
 	tuneMemory(cfg.Runtime, c.logger)
+	_, _ = c.logging.setLevel(cfg.Log.Level) // validated
 	c.logger.Info("configuration reloaded", zap.Int("sites", len(cfg.Sites)), zap.String("hash", cfg.Hash()))
 	result.OK, result.Changed = true, cfg.Hash() != before
 	return result
@@ -162,8 +163,8 @@ func needsRestart(before, after *config.Config) string {
 		return "admin.socket"
 	case !slices.Equal(before.Admin.Listen, after.Admin.Listen):
 		return "admin.listen"
-	case before.Log != after.Log:
-		return "log"
+	case before.Log.Format != after.Log.Format, before.Log.Output != after.Log.Output, before.Log.Rotate != after.Log.Rotate:
+		return "log.format, log.output or log.rotate"
 	case before.Runtime.Pressure != after.Runtime.Pressure:
 		return "runtime.pressure"
 	case listenLimits(before.Limits) != listenLimits(after.Limits):

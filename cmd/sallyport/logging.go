@@ -1,23 +1,41 @@
 package main
 
 import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
 	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
 	"github.com/sallyport/sallyport/config"
+	"github.com/sallyport/sallyport/proxy/accesslog/sink"
 	"github.com/sallyport/sallyport/proxy/admin"
 )
 
 // logging is the process's log: where it goes, from which level on, and what
-// is remembered of it for the status page.
+// is remembered of it for the status page. It also has the outputs that access
+// logs write to.
 type logging struct {
 	*zap.Logger
-	level  zap.AtomicLevel
-	events *admin.Events
+	level   zap.AtomicLevel
+	events  *admin.Events
+	outputs *sink.Set
+}
+
+// loggingOptions is where a log can go.
+type loggingOptions struct {
+	config         config.Log
+	stdout, stderr io.Writer
 }
 
 // setLevel changes the level, and returns what it was.
@@ -31,13 +49,130 @@ func (l *logging) setLevel(word string) (before string, err error) {
 	return before, nil
 }
 
-// newLogging makes the process's log. It writes whole lines to w, one at a
-// time; the configuration was validated, so an unknown word is a defect of ours.
-func newLogging(options config.Log, w io.Writer) (*logging, error) {
-	level, err := zap.ParseAtomicLevel(options.Level)
+// newLogging opens the process's log. It starts nothing: lines wait until run.
+// The configuration was validated, so an unknown word is a defect of ours.
+func newLogging(options loggingOptions) (*logging, error) {
+	level, err := zap.ParseAtomicLevel(options.config.Level)
 	if err != nil {
 		return nil, fmt.Errorf("log.level: %w", err)
 	}
+	encoder, err := encoderOf(options.config.Format)
+	if err != nil {
+		return nil, err
+	}
+	l := &logging{level: level, events: admin.NewEvents()}
+	own := cmp.Or(options.config.Output, "stderr")
+	l.outputs = sink.NewSet(sink.SetOptions{
+		Stdout: options.stdout, Stderr: options.stderr,
+		Trouble: func(output string, err error) { l.trouble(own, output, err) },
+		Lost:    l.lost,
+	})
+	rotate := options.config.Rotate
+	target := sink.Target{Output: own, Size: int64(rotate.Size), Keep: rotate.Keep, Age: rotate.Age}
+	to, err := l.outputs.Open(target, func(lines uint64) []byte { return noticeOf(encoder, lines) })
+	if err != nil {
+		return nil, &exitError{code: exitFailure, err: fmt.Errorf("log.output: %w", err), hint: "make the folder, and let sallyport's user write to it"}
+	}
+	l.outputs.Hold(target, to)
+	core := zapcore.NewCore(encoder, to, level)
+	l.Logger = zap.New(zapcore.NewTee(core, l.events.Core()), zap.ErrorOutput(to))
+	return l, nil
+}
+
+// start writes what is logged, and opens files anew at a signal USR1, until
+// what it returns is called: that waits until everything is written, for two
+// seconds if the target takes nothing.
+func (l *logging) start() (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var group sync.WaitGroup
+	group.Go(func() { _ = l.outputs.Run(ctx) }) // it returns nil
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGUSR1)
+	group.Go(func() {
+		for {
+			select {
+			case <-signals:
+				l.Info("opening log files anew", zap.String("signal", "USR1"))
+				l.outputs.Reopen()
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	return func() {
+		signal.Stop(signals)
+		cancel()
+		group.Wait()
+	}
+}
+
+const troubleMessage = "log output does not take lines; serving goes on without them"
+
+// trouble tells, once, that an output fails, and that it works again. If it is
+// the process's own log, standard error gets the line and the status page.
+func (l *logging) trouble(own, output string, err error) {
+	log := l.Logger
+	if own == output {
+		core := l.events.Core()
+		if own != "stderr" {
+			if to, failed := l.outputs.Open(sink.Target{Output: "stderr"}, nil); failed == nil {
+				l.outputs.Hold(sink.Target{Output: "stderr"}, to)
+				defer l.outputs.Release(sink.Target{Output: "stderr"}, to)
+				if encoder, failed := encoderOf("console"); failed == nil {
+					core = zapcore.NewTee(core, zapcore.NewCore(encoder, to, zapcore.InfoLevel))
+				}
+			}
+		}
+		log = zap.New(core)
+	}
+	if err == nil {
+		log.Info("log output takes lines again", zap.String("output", output))
+		return
+	}
+	log.Error(troubleMessage, zap.String("output", output), zap.Error(err), zap.String("hint", logCure(err)))
+}
+
+// lost tells how many lines of an access log were dropped.
+func (l *logging) lost(output string, lines uint64) {
+	l.Warn("log lines dropped", zap.String("output", output), zap.Uint64("lines", lines), zap.String("hint", droppedHint))
+}
+
+const droppedHint = "the output takes them too slowly: log less (log.access.sample, exclude), or write to a faster disk"
+
+// logCure is what to do about an output that fails.
+func logCure(err error) string {
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return "the disk is full: free space; log.rotate bounds what logs take"
+	case errors.Is(err, syscall.EROFS):
+		return "the file system is read-only: name a folder that can be written to"
+	case errors.Is(err, fs.ErrPermission):
+		return "let sallyport's user write to the file and its folder"
+	case errors.Is(err, fs.ErrNotExist):
+		return "the folder is gone: make it again"
+	case errors.Is(err, syscall.EPIPE):
+		return "who reads the output is gone: start it again"
+	case errors.Is(err, sink.ErrStuck):
+		return "who reads the output has stopped reading: look at the container engine's log driver, or the program behind the pipe"
+	case errors.Is(err, syscall.EIO):
+		return "the disk or terminal is failing"
+	}
+	return "see log.output and log.access.output"
+}
+
+// noticeOf is the line that stands where lines are missing.
+func noticeOf(encoder zapcore.Encoder, lines uint64) []byte {
+	entry := zapcore.Entry{Level: zapcore.WarnLevel, Time: time.Now(), Message: "log lines dropped"}
+	line, err := encoder.Clone().EncodeEntry(entry, []zapcore.Field{zap.Uint64("lines", lines), zap.String("hint", droppedHint)})
+	if err != nil {
+		return nil
+	}
+	defer line.Free()
+	return bytes.Clone(line.Bytes())
+}
+
+// encoderOf returns what makes lines of a format.
+func encoderOf(format string) (zapcore.Encoder, error) {
 	fields := zapcore.EncoderConfig{
 		TimeKey:        "time",
 		LevelKey:       "level",
@@ -49,22 +184,18 @@ func newLogging(options config.Log, w io.Writer) (*logging, error) {
 		EncodeLevel:    zapcore.LowercaseLevelEncoder,
 		EncodeDuration: zapcore.MillisDurationEncoder,
 	}
-	var encoder zapcore.Encoder
-	switch options.Format {
+	switch format {
 	case "json":
-		encoder = zapcore.NewJSONEncoder(fields)
+		return zapcore.NewJSONEncoder(fields), nil
+	case "logfmt":
+		return newLogfmt(), nil
 	case "console":
 		fields.EncodeLevel = zapcore.CapitalLevelEncoder
 		fields.EncodeTime = func(t time.Time, enc zapcore.PrimitiveArrayEncoder) {
 			enc.AppendString(t.Format("2006-01-02 15:04:05.000"))
 		}
 		fields.ConsoleSeparator = "  "
-		encoder = zapcore.NewConsoleEncoder(fields)
-	default:
-		return nil, fmt.Errorf("log.format: unknown format %q", options.Format)
+		return zapcore.NewConsoleEncoder(fields), nil
 	}
-	core := zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), level)
-	events := admin.NewEvents()
-	logger := zap.New(zapcore.NewTee(core, events.Core()), zap.ErrorOutput(zapcore.Lock(zapcore.AddSync(w))))
-	return &logging{logger, level, events}, nil
+	return nil, fmt.Errorf("log.format: unknown format %q", format)
 }
