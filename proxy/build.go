@@ -19,9 +19,10 @@ type Generation struct {
 	kept        kept
 	trust       *clientip.Trust // whom to believe about clients
 	bounds      bounds
-	asksClients bool          // some site wants certificates of its clients
-	reserved    []string      // fields that only we may set, see exchange.Exchange
-	drain       time.Duration // for upgraded connections of pools that the next generation drops
+	asksClients bool           // some site wants certificates of its clients
+	reserved    []string       // fields that only we may set, see exchange.Exchange
+	drain       time.Duration  // for upgraded connections of pools that the next generation drops
+	cfg         *config.Config // what it was built from, for explain
 }
 
 // pool is an upstream and the upgraded connections to it. Pools live as long
@@ -49,6 +50,7 @@ func (p *Proxy) Prepare(cfg *config.Config) (*Generation, error) {
 		members: make(map[upstream.MemberOptions]*upstream.Member),
 		kept:    make(kept),
 		drain:   cfg.Limits.ShutdownTimeout,
+		cfg:     cfg,
 		bounds:  bounds{fields: cfg.Limits.RequestHeaderCount, target: int(cfg.Limits.URILength)},
 	}
 	next.trust = trustOf(cfg)

@@ -102,6 +102,7 @@ func (c *control) offer() {
 		Purge:    e.proxy.Purge,
 		Drain:    e.proxy.Drain,
 		LogLevel: c.logging.setLevel,
+		Explain:  e.explain,
 	})
 }
 
