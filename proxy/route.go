@@ -39,6 +39,7 @@ type route struct {
 	overPlain int // what happens over plain HTTP: one of the following
 	handler   http.Handler
 	log       *accesslog.Log // nil for none
+	steps     []string       // the concerns that it has, for explain: names of stages, in order
 }
 
 // What a route does with a request over plain HTTP.

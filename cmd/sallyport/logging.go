@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
-	"os/signal"
 	"sync"
 	"syscall"
 	"time"
@@ -30,6 +28,11 @@ type logging struct {
 	level   zap.AtomicLevel
 	events  *admin.Events
 	outputs *sink.Set
+	core    *coreSwitch // what writes; replaced by a reload
+
+	mu     sync.Mutex // guards where the process's own lines go
+	target sink.Target
+	sink   *sink.Sink
 }
 
 // loggingOptions is where a log can go.
@@ -56,51 +59,69 @@ func newLogging(options loggingOptions) (*logging, error) {
 	if err != nil {
 		return nil, fmt.Errorf("log.level: %w", err)
 	}
-	encoder, err := encoderOf(options.config.Format)
+	l := &logging{level: level, events: admin.NewEvents()}
+	l.outputs = sink.NewSet(sink.SetOptions{Stdout: options.stdout, Stderr: options.stderr, Trouble: l.trouble, Lost: l.lost})
+	core, target, to, err := l.open(options.config)
 	if err != nil {
 		return nil, err
 	}
-	l := &logging{level: level, events: admin.NewEvents()}
-	own := cmp.Or(options.config.Output, "stderr")
-	l.outputs = sink.NewSet(sink.SetOptions{
-		Stdout: options.stdout, Stderr: options.stderr,
-		Trouble: func(output string, err error) { l.trouble(own, output, err) },
-		Lost:    l.lost,
-	})
-	rotate := options.config.Rotate
-	target := sink.Target{Output: own, Size: int64(rotate.Size), Keep: rotate.Keep, Age: rotate.Age}
-	to, err := l.outputs.Open(target, func(lines uint64) []byte { return noticeOf(encoder, lines) })
-	if err != nil {
-		return nil, &exitError{code: exitFailure, err: fmt.Errorf("log.output: %w", err), hint: "make the folder, and let sallyport's user write to it"}
-	}
 	l.outputs.Hold(target, to)
-	core := zapcore.NewCore(encoder, to, level)
-	l.Logger = zap.New(zapcore.NewTee(core, l.events.Core()), zap.ErrorOutput(to))
+	l.target, l.sink, l.core = target, to, newCoreSwitch(core)
+	l.Logger = zap.New(zapcore.NewTee(l.core, l.events.Core()), zap.ErrorOutput(zapcore.Lock(zapcore.AddSync(options.stderr))))
 	return l, nil
 }
 
-// start writes what is logged, and opens files anew at a signal USR1, until
-// what it returns is called: that waits until everything is written, for two
-// seconds if the target takes nothing.
+// open makes what writes the log as options say. It starts nothing.
+func (l *logging) open(options config.Log) (zapcore.Core, sink.Target, *sink.Sink, error) {
+	rotate := options.Rotate
+	target := sink.Target{Output: cmp.Or(options.Output, "stderr"), Size: int64(rotate.Size), Keep: rotate.Keep, Age: rotate.Age}
+	encoder, err := encoderOf(options.Format)
+	if err != nil {
+		return nil, target, nil, err
+	}
+	to, err := l.outputs.Open(target, func(lines uint64) []byte { return noticeOf(encoder, lines) })
+	if err != nil {
+		return nil, target, nil, &exitError{code: exitFailure, err: fmt.Errorf("log.output: %w", err), hint: "make the folder, and let sallyport's user write to it"}
+	}
+	return zapcore.NewCore(encoder, to, l.level), target, to, nil
+}
+
+// prepare opens what other options name; what it returns puts them into force
+// and cannot fail.
+func (l *logging) prepare(options config.Log) (commit func(), err error) {
+	level, err := zapcore.ParseLevel(options.Level)
+	if err != nil {
+		return nil, fmt.Errorf("log.level: %w", err)
+	}
+	core, target, to, err := l.open(options)
+	if err != nil {
+		return nil, err
+	}
+	return func() {
+		l.outputs.Hold(target, to)
+		l.level.SetLevel(level)
+		l.core.set(core)
+		l.mu.Lock()
+		before, held := l.target, l.sink
+		l.target, l.sink = target, to
+		l.mu.Unlock()
+		l.outputs.Release(before, held)
+	}, nil
+}
+
+// reopen opens the files that are written to anew.
+func (l *logging) reopen() error {
+	l.outputs.Reopen()
+	return nil
+}
+
+// start writes what is logged until what it returns is called: that waits until
+// everything is written, for two seconds if the target takes nothing.
 func (l *logging) start() (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var group sync.WaitGroup
 	group.Go(func() { _ = l.outputs.Run(ctx) }) // it returns nil
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGUSR1)
-	group.Go(func() {
-		for {
-			select {
-			case <-signals:
-				l.Info("opening log files anew", zap.String("signal", "USR1"))
-				l.outputs.Reopen()
-			case <-ctx.Done():
-				return
-			}
-		}
-	})
 	return func() {
-		signal.Stop(signals)
 		cancel()
 		group.Wait()
 	}
@@ -110,8 +131,11 @@ const troubleMessage = "log output does not take lines; serving goes on without 
 
 // trouble tells, once, that an output fails, and that it works again. If it is
 // the process's own log, standard error gets the line and the status page.
-func (l *logging) trouble(own, output string, err error) {
+func (l *logging) trouble(output string, err error) {
 	log := l.Logger
+	l.mu.Lock()
+	own := l.target.Output
+	l.mu.Unlock()
 	if own == output {
 		core := l.events.Core()
 		if own != "stderr" {

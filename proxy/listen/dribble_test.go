@@ -115,23 +115,35 @@ func TestAHeadThatDribblesIsGivenUp(t *testing.T) {
 	}
 }
 
-func TestHTTP3AHeadMayTakeItsTimeButABodyMoreOfIt(t *testing.T) {
+func TestABodyMayTakeLongerThanAHead(t *testing.T) {
 	r := run(t, Options{HTTP3: true, RequestHeaderTimeout: 200 * time.Millisecond}, func(w http.ResponseWriter, r *http.Request) {
 		b, err := io.ReadAll(r.Body)
 		if err != nil {
-			t.Error(err)
+			t.Errorf("%s: %v", r.Proto, err)
 		}
 		_, _ = w.Write(b)
 	})
-	client, _ := r.http3(t)
-	body, feed := io.Pipe()
-	time.AfterFunc(600*time.Millisecond, func() { io.WriteString(feed, "late"); feed.Close() })
-	res, err := client.Post("https://"+r.https, "text/plain", body)
-	if err != nil {
-		t.Fatal(err)
+	over3, _ := r.http3(t)
+	over := func(h2 bool) *http.Client {
+		transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: h2}
+		t.Cleanup(transport.CloseIdleConnections)
+		return &http.Client{Transport: transport}
 	}
-	defer res.Body.Close()
-	if text, err := io.ReadAll(res.Body); string(text) != "late" {
-		t.Errorf("got %q, %v", text, err)
+	for name, client := range map[string]*http.Client{"h1": over(false), "h2": over(true), "h3": over3} {
+		t.Run(name, func(t *testing.T) {
+			body, feed := io.Pipe()
+			time.AfterFunc(600*time.Millisecond, func() {
+				_, _ = io.WriteString(feed, "late")
+				_ = feed.Close()
+			})
+			res, err := client.Post("https://"+r.https, "text/plain", body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer res.Body.Close()
+			if text, err := io.ReadAll(res.Body); string(text) != "late" {
+				t.Errorf("got %d %q, %v", res.StatusCode, text, err)
+			}
+		})
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"time"
+	"weak"
 )
 
 // Target is where lines go, and how long a file gets.
@@ -42,6 +43,7 @@ type Set struct {
 
 	mu    sync.Mutex
 	held  map[Target]*holding
+	fresh map[Target]weak.Pointer[Sink] // opened, and not held yet if at all
 	ctx   context.Context // Run's; nil before it. Sinks come while it runs
 	group sync.WaitGroup
 	ended map[string]uint64 // lines lost by sinks that have ended
@@ -55,7 +57,7 @@ type holding struct {
 
 // NewSet returns a set without sinks. It starts nothing.
 func NewSet(o SetOptions) *Set {
-	return &Set{options: o, held: make(map[Target]*holding), ended: make(map[string]uint64)}
+	return &Set{options: o, held: make(map[Target]*holding), fresh: make(map[Target]weak.Pointer[Sink]), ended: make(map[string]uint64)}
 }
 
 // Open returns the sink that is held for a target or, if none is, opens a new
@@ -66,6 +68,9 @@ func (s *Set) Open(t Target, notice func(lines uint64) []byte) (*Sink, error) {
 	defer s.mu.Unlock()
 	if have := s.held[t]; have != nil {
 		return have.sink, nil
+	}
+	if have := s.fresh[t].Value(); have != nil {
+		return have, nil // two that are prepared for one target
 	}
 	o := Options{Size: t.Size, Keep: t.Keep, Age: t.Age, Notice: notice}
 	switch t.Output {
@@ -82,7 +87,11 @@ func (s *Set) Open(t Target, notice func(lines uint64) []byte) (*Sink, error) {
 	if told := s.options.Lost; told != nil {
 		o.Lost = func(lines uint64) { told(t.Output, lines) }
 	}
-	return Open(o)
+	opened, err := Open(o)
+	if err == nil {
+		s.fresh[t] = weak.Make(opened)
+	}
+	return opened, err
 }
 
 // Hold has the lines of a sink written until as many calls of Release follow.
@@ -90,6 +99,7 @@ func (s *Set) Open(t Target, notice func(lines uint64) []byte) (*Sink, error) {
 func (s *Set) Hold(t Target, sink *Sink) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	delete(s.fresh, t)
 	have := s.held[t]
 	if have == nil || have.sink != sink {
 		have = &holding{sink: sink}

@@ -41,6 +41,7 @@ func (c *conn) requests() bool {
 			c.refuse(err)
 			return true
 		}
+		c.limitRead(time.Time{})    // that was for the head; a body has limits of its own
 		c.observe(http.StateActive) // not before: half a request has no claim to be spared
 		switch c.handle(x) {
 		case keep:
@@ -111,7 +112,7 @@ func (c *conn) rest() bool {
 		c.limitRead(after(c.server.options.HeaderTimeout))
 	default:
 		c.state.Store(resting)
-		if c.server.draining.Load() {
+		if c.server.ending.Load() {
 			return false
 		}
 		c.observe(http.StateIdle)
