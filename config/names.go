@@ -125,3 +125,14 @@ func (s Site) Names() []string { return append([]string{s.Name}, s.Aliases...) }
 
 // Path returns the site's path, as used in Problem: "sites[app.example.com]".
 func (s Site) Path() string { return "sites[" + s.Name + "]" }
+
+// Nearest returns the name of a site or an alias that somebody who wrote
+// another name may have meant, "" for none.
+func (c *Config) Nearest(name string) string {
+	var names []string
+	for i := range c.Sites {
+		names = append(names, c.Sites[i].Names()...)
+	}
+	near, _ := nearest(strings.ToLower(name), names)
+	return near
+}

@@ -49,6 +49,11 @@ type Config struct {
 	// NAME`. A name is made of letters, digits, `-`, `_` and `.`.
 	RateLimits []RateLimit `yaml:"rate_limits"`
 
+	// Reload when this file, or a file that it names, has changed: a second or
+	// two after it was written last. What is wrong then is logged, and the old
+	// configuration keeps serving.
+	Watch bool `yaml:"watch" default:"false"`
+
 	// Host names and what each serves: `name: server` or `name: {…}`. A name
 	// is exact (`app.example.com`) or stands for one label
 	// (`"*.example.com"`, in quotes).

@@ -1,7 +1,9 @@
 package proxy
 
 import (
+	"net"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -19,9 +21,11 @@ type Generation struct {
 	kept        kept
 	trust       *clientip.Trust // whom to believe about clients
 	bounds      bounds
-	asksClients bool          // some site wants certificates of its clients
-	reserved    []string      // fields that only we may set, see exchange.Exchange
-	drain       time.Duration // for upgraded connections of pools that the next generation drops
+	asksClients bool           // some site wants certificates of its clients
+	reserved    []string       // fields that only we may set, see exchange.Exchange
+	drain       time.Duration  // for upgraded connections of pools that the next generation drops
+	cfg         *config.Config // what it was built from, for explain
+	port        string         // of HTTPS as redirects say it: "", or ":" and a number
 }
 
 // pool is an upstream and the upgraded connections to it. Pools live as long
@@ -49,8 +53,10 @@ func (p *Proxy) Prepare(cfg *config.Config) (*Generation, error) {
 		members: make(map[upstream.MemberOptions]*upstream.Member),
 		kept:    make(kept),
 		drain:   cfg.Limits.ShutdownTimeout,
+		cfg:     cfg,
 		bounds:  bounds{fields: cfg.Limits.RequestHeaderCount, target: int(cfg.Limits.URILength)},
 	}
+	next.port = redirectPort(p.options.HTTPSPort, cfg)
 	next.trust = trustOf(cfg)
 	next.reserved = reservedOf(cfg)
 	var problems config.Problems
@@ -61,6 +67,20 @@ func (p *Proxy) Prepare(cfg *config.Config) (*Generation, error) {
 		return nil, err
 	}
 	return next, nil
+}
+
+// redirectPort is the port that redirects from plain HTTP lead to. A free port
+// of the system's choice is for those who know it.
+func redirectPort(given int, cfg *config.Config) string {
+	port := strconv.Itoa(given)
+	if given == 0 && len(cfg.Listen.HTTPS) > 0 {
+		_, port, _ = net.SplitHostPort(cfg.Listen.HTTPS[0])
+	}
+	switch port {
+	case "", "0", "443":
+		return ""
+	}
+	return ":" + port
 }
 
 // distinct leaves out problems that were found before: what several routes

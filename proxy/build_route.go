@@ -168,8 +168,10 @@ func (b *routeBuilder) build() *route {
 		}
 		if wrap := each.build(b); wrap != nil {
 			one.handler = wrap(one.handler)
+			one.steps = append(one.steps, each.name)
 		}
 	}
+	slices.Reverse(one.steps)
 	return one
 }
 

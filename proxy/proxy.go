@@ -30,7 +30,7 @@ type Options struct {
 	Observers []Observer
 
 	// HTTPSPort is the port that redirects from plain HTTP lead to: the one
-	// that clients see. 0 means 443.
+	// that clients see. 0 means that of the first address in listen.https.
 	HTTPSPort int
 }
 

@@ -35,6 +35,7 @@ type route struct {
 	not       *conditions
 	overPlain int // what happens over plain HTTP: one of the following
 	handler   http.Handler
+	steps     []string // the concerns that it has, for explain: names of stages, in order
 }
 
 // What a route does with a request over plain HTTP.

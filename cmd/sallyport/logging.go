@@ -18,7 +18,29 @@ type logging struct {
 	*zap.Logger
 	level  zap.AtomicLevel
 	events *admin.Events
+	w      io.Writer
+	core   *coreSwitch // what writes; replaced by a reload
 }
+
+// prepare makes what other options need; what it returns puts them into force
+// and cannot fail.
+func (l *logging) prepare(options config.Log) (commit func(), err error) {
+	level, err := zapcore.ParseLevel(options.Level)
+	if err != nil {
+		return nil, fmt.Errorf("log.level: %w", err)
+	}
+	core, err := newCore(options, l.w, l.level)
+	if err != nil {
+		return nil, err
+	}
+	return func() {
+		l.level.SetLevel(level)
+		l.core.set(core)
+	}, nil
+}
+
+// reopen opens files that are written to anew. Standard error is none.
+func (l *logging) reopen() error { return nil }
 
 // setLevel changes the level, and returns what it was.
 func (l *logging) setLevel(word string) (before string, err error) {
@@ -38,6 +60,17 @@ func newLogging(options config.Log, w io.Writer) (*logging, error) {
 	if err != nil {
 		return nil, fmt.Errorf("log.level: %w", err)
 	}
+	core, err := newCore(options, w, level)
+	if err != nil {
+		return nil, err
+	}
+	events, turn := admin.NewEvents(), newCoreSwitch(core)
+	logger := zap.New(zapcore.NewTee(turn, events.Core()), zap.ErrorOutput(zapcore.Lock(zapcore.AddSync(w))))
+	return &logging{logger, level, events, w, turn}, nil
+}
+
+// newCore makes what writes the log.
+func newCore(options config.Log, w io.Writer, level zap.AtomicLevel) (zapcore.Core, error) {
 	fields := zapcore.EncoderConfig{
 		TimeKey:        "time",
 		LevelKey:       "level",
@@ -63,8 +96,5 @@ func newLogging(options config.Log, w io.Writer) (*logging, error) {
 	default:
 		return nil, fmt.Errorf("log.format: unknown format %q", options.Format)
 	}
-	core := zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), level)
-	events := admin.NewEvents()
-	logger := zap.New(zapcore.NewTee(core, events.Core()), zap.ErrorOutput(zapcore.Lock(zapcore.AddSync(w))))
-	return &logging{logger, level, events}, nil
+	return zapcore.NewCore(encoder, zapcore.Lock(zapcore.AddSync(w)), level), nil
 }

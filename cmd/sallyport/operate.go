@@ -88,6 +88,7 @@ func operateCommands() []*cobra.Command {
 	return []*cobra.Command{
 		newStatusCommand(), newCertsCommand(), newReloadCommand(), newRenewCommand(),
 		newPurgeCommand(), newDrainCommand(), newLogLevelCommand(),
+		newExplainCommand(),
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/url"
 	"strconv"
 	"time"
 )
@@ -35,6 +36,10 @@ type Control struct {
 
 	// LogLevel sets the level of the log, and returns what it was.
 	LogLevel func(level string) (string, error)
+
+	// Explain says what would become of a request; see the package explain for
+	// the question and the answer.
+	Explain func(ctx context.Context, question url.Values) (any, error)
 }
 
 // Pulse is what changes by the second.
@@ -101,6 +106,12 @@ func (s *Server) Serve(c Control) {
 			return nil, refusal(err)
 		}
 		return Done{Message: "log level " + level + ", was " + before}, nil
+	}))
+	s.Handle("POST /v1/explain", answers(c.Explain != nil, func(r *http.Request) (any, error) {
+		if err := r.ParseForm(); err != nil {
+			return nil, &Failure{"the question cannot be read: " + err.Error(), ""}
+		}
+		return c.Explain(r.Context(), r.Form)
 	}))
 	s.Handle("GET /v1/pulse", pulses(c.Pulse))
 	s.Handle("GET /{$}", page())

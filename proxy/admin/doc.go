@@ -29,5 +29,7 @@
 //	POST /v1/purge         host=app.example.com, path=/a or /a*: Done
 //	POST /v1/drain         server=http://app:8080, on=true or false: Done
 //	POST /v1/log-level     level=debug: Done
+//	POST /v1/explain       url=https://…, method=, header='A: b', from=IP:
+//	                       explain.Answer: what would become of a request
 //	GET  /                 the status page
 package admin

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/sallyport/sallyport/proxy/internal/wire"
 )
 
 const (
@@ -61,8 +63,7 @@ type exchange struct {
 
 	kind   bodyKind
 	left   int64 // bytes to come, of the body or the chunk
-	chunk  chunkState
-	excess int64 // of framing over data in a chunked body
+	chunks wire.Chunks
 	ended  error // what Read says from now on
 	using  atomic.Uint32
 

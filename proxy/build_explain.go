@@ -1,0 +1,427 @@
+package proxy
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.uber.org/zap"
+
+	"github.com/sallyport/sallyport/config"
+	"github.com/sallyport/sallyport/proxy/exchange"
+	"github.com/sallyport/sallyport/proxy/explain"
+)
+
+// This file answers `sallyport explain`. The request of the question goes
+// through the same code as one that comes over a connection, up to the action,
+// which is described and not done: nothing is sent anywhere, logged or counted.
+
+// Explain says what would become of a request. With a nil generation, the one
+// that is serving answers, and the state of its servers is in the answer; one
+// that was only prepared knows no states. A question that is none is an
+// [explain.Error]; a request that would be refused is an answer.
+func (p *Proxy) Explain(g *Generation, q explain.Question) (*explain.Answer, error) {
+	live := g == nil
+	if live {
+		g = p.current.Load()
+	}
+	if g == nil {
+		return nil, errStarting
+	}
+	original, err := q.Request()
+	if err != nil {
+		return nil, err
+	}
+	if q.Secure() {
+		original.TLS = serverName(q.Hostname())
+	}
+	// A proxy of its own: what it sees stays out of logs and counts.
+	shadow := New(Options{Logger: zap.NewNop(), Roots: p.options.Roots, HTTPSPort: p.options.HTTPSPort, Overloaded: p.options.Overloaded})
+	shadow.current.Store(g)
+	e := &explainer{proxy: shadow, generation: g, live: live, question: q, answer: &explain.Answer{Method: original.Method, URL: q.URL, Online: live}}
+	e.explain(original)
+	return e.answer, nil
+}
+
+// explainer answers one question.
+type explainer struct {
+	proxy      *Proxy
+	generation *Generation
+	live       bool
+	question   explain.Question
+	answer     *explain.Answer
+}
+
+func (e *explainer) explain(original *http.Request) {
+	w, r := e.proxy.open(&nowhere{header: make(http.Header)}, original)
+	s, err := e.proxy.enter(w, r)
+	e.client(&w.Exchange)
+	if s == nil && e.unknown(err) {
+		return
+	}
+	if s != nil {
+		e.site(s)
+	}
+	if err != nil {
+		e.refuse(err)
+		return
+	}
+	x := &w.Exchange
+	found, err := s.find(x, r)
+	e.routes(s, found, x, r)
+	if err != nil {
+		e.refuse(err)
+		if errors.Is(err, errAmbiguous) {
+			e.readings(s, x, r)
+		}
+		return
+	}
+	if !x.Secure && found.overPlain != plainServe {
+		if found.overPlain == plainRefuse {
+			e.refuse(errPlainHTTP)
+			return
+		}
+		out := &nowhere{header: make(http.Header)}
+		redirectToTLS(out, r, e.httpsPort())
+		e.answer.Action = &explain.Action{Kind: "redirect", Text: out.header.Get("Location"), Status: out.status}
+		e.answer.Note("this is over plain HTTP, which is redirected to HTTPS", "ask about "+out.header.Get("Location")+"; `http: serve` of the site or route would serve it")
+		return
+	}
+	e.route(s, found, x, r)
+}
+
+func (e *explainer) httpsPort() string {
+	if n := e.proxy.options.HTTPSPort; n != 0 && n != 443 {
+		return ":" + strconv.Itoa(n)
+	}
+	return ""
+}
+
+// client says who asks.
+func (e *explainer) client(x *exchange.Exchange) {
+	e.answer.Client = x.Client.String()
+	if peer := x.Peer.Addr().Unmap(); x.Client != peer {
+		e.answer.Via = peer.String()
+	} else if e.claims() && !e.generation.trust.Trusted(peer) {
+		e.answer.Note("the connection comes from "+peer.String()+", which is not in trusted_proxies: what it says about the client is not believed",
+			"if "+peer.String()+" is your proxy, add it to trusted_proxies")
+	}
+}
+
+// claims reports whether the question's headers name a client.
+func (e *explainer) claims() bool {
+	return slices.ContainsFunc(e.question.Headers, func(line string) bool {
+		name, _, _ := strings.Cut(line, ":")
+		switch http.CanonicalHeaderKey(strings.TrimSpace(name)) {
+		case "X-Forwarded-For", "Forwarded", cloudflareClient:
+			return true
+		}
+		return false
+	})
+}
+
+// unknown explains a host that no site has, and reports whether that is the
+// case.
+func (e *explainer) unknown(err error) bool {
+	if !errors.Is(err, errUnknownHost) && !errors.Is(err, errMisdirected) {
+		return false
+	}
+	host := e.question.Hostname()
+	var buf hostBuffer
+	name, ok := normalizeHost(&buf, hostOf(host))
+	if ok && e.generation.router.find(name) != nil {
+		return false // the name of the handshake is known: it is the Host that is not
+	}
+	refusal := &explain.Refusal{Status: http.StatusNotFound, Label: errUnknownHost.Label, Reason: "no site has the name " + host}
+	if e.question.Secure() {
+		refusal.Status = 0
+		refusal.Reason += ": the handshake ends with the alert unrecognized_name"
+	}
+	refusal.Hint = e.nameHint(host)
+	e.answer.Refused = refusal
+	return true
+}
+
+// hostOf writes a host as a Host field has it.
+func hostOf(host string) string {
+	if strings.Contains(host, ":") {
+		return "[" + host + "]"
+	}
+	return host
+}
+
+// nameHint says which name may have been meant.
+func (e *explainer) nameHint(host string) string {
+	for _, site := range e.generation.cfg.Sites {
+		for _, name := range site.Names() {
+			base, wild := strings.CutPrefix(name, "*.")
+			switch {
+			case wild && host == base:
+				return name + " stands for one label before " + base + ", not for " + base + " itself: add that to the site's aliases"
+			case wild && strings.HasSuffix(host, "."+base):
+				return name + " stands for exactly one label: add a site or an alias for " + host
+			case host == "www."+name || "www."+host == name:
+				return "there is a site " + name + ": add " + host + " to its aliases"
+			}
+		}
+	}
+	if near := e.generation.cfg.Nearest(host); near != "" {
+		return "did you mean " + near + "?"
+	}
+	return "add a site, or add the name to a site's aliases"
+}
+
+func (e *explainer) refuse(err error) {
+	refusal := &explain.Refusal{Status: http.StatusInternalServerError, Label: "internal", Reason: err.Error()}
+	if own, ok := errors.AsType[*exchange.Refusal](err); ok {
+		*refusal = explain.Refusal{Status: own.Status, Label: own.Label, Reason: own.Reason, Hint: own.Hint}
+	}
+	if errors.Is(err, errMisdirected) {
+		refusal.Hint = "the Host of the request and the name of the handshake belong to different sites: clients send both alike"
+	}
+	e.answer.Refused = refusal
+}
+
+// at returns the place of a path of the configuration.
+func (e *explainer) at(path string) string {
+	return e.generation.cfg.Problem(path, "", "").Position.String()
+}
+
+func (e *explainer) site(s *site) {
+	e.answer.Site = s.name
+	e.answer.SitePlace = e.at("sites[" + s.name + "]")
+}
+
+// entry is the site's in the configuration.
+func (e *explainer) entry(s *site) *config.Site {
+	sites := e.generation.cfg.Sites
+	return &sites[slices.IndexFunc(sites, func(one config.Site) bool { return one.Name == s.name })]
+}
+
+// routes says of each route, up to the one taken, why it was not.
+func (e *explainer) routes(s *site, found *route, x *exchange.Exchange, r *http.Request) {
+	places := e.entry(s).Places()
+	path := s.paths(r)[0]
+	for i, one := range s.routes {
+		shown := explain.Route{Name: cmp.Or(one.name, "the only one"), Place: e.at(places[i].Path), Taken: one == found}
+		if !shown.Taken {
+			shown.Why = e.whyNot(one, places[i].Path, x, r, path)
+		}
+		e.answer.Routes = append(e.answer.Routes, shown)
+		if shown.Taken {
+			e.shadowed(s, places, i, x, r, path)
+			break
+		}
+	}
+}
+
+// shadowed notes a later route whose conditions hold too and say more.
+func (e *explainer) shadowed(s *site, places []config.Place, taken int, x *exchange.Exchange, r *http.Request, path string) {
+	for i := taken + 1; i < len(s.routes); i++ {
+		one := s.routes[i]
+		if one.match.hold(x, r, path) && (one.not == nil || !one.not.hold(x, r, path)) && one.narrower(s.routes[taken]) {
+			e.answer.Note("the route "+one.name+" ("+e.at(places[i].Path)+") is for this request too, and comes later: the first match wins", "put the narrower route first")
+			return
+		}
+	}
+}
+
+// narrower reports whether a route has a longer path, or other conditions where
+// the other has none.
+func (one *route) narrower(other *route) bool {
+	longest := func(c *conditions) int {
+		n := 0
+		for i := range c.paths {
+			n = max(n, len(c.paths[i].text))
+		}
+		return n
+	}
+	extra := func(c *conditions) int { return len(c.methods) + len(c.headers) + len(c.query) + len(c.networks) }
+	return longest(&one.match) > longest(&other.match) || extra(&one.match) > 0 && extra(&other.match) == 0
+}
+
+// whyNot returns the first condition that failed, with its place.
+func (e *explainer) whyNot(one *route, at string, x *exchange.Exchange, r *http.Request, path string) string {
+	failed := one.match.unmet(x, r, path)
+	switch {
+	case failed.key == "" && one.not != nil:
+		failed = unmet{"not", "all of `not` holds"}
+	case failed.key == "":
+		return "" // only one reading of the path leads here
+	}
+	return failed.why + " (" + e.at(at+"."+failed.key) + ")"
+}
+
+// readings lists where each reading of the path leads.
+func (e *explainer) readings(s *site, x *exchange.Exchange, r *http.Request) {
+	for _, path := range s.paths(r) {
+		name := ""
+		if one, err := s.choose(x, r, path, false); err == nil {
+			name = cmp.Or(one.name, "the only one")
+		}
+		e.answer.Readings = append(e.answer.Readings, explain.Reading{Path: path, Route: name})
+	}
+}
+
+// route explains what the route that is taken does.
+func (e *explainer) route(s *site, found *route, x *exchange.Exchange, r *http.Request) {
+	entry := e.entry(s)
+	place := entry.Places()[slices.Index(s.routes, found)]
+	b := &routeBuilder{proxy: e.proxy, next: e.generation, cfg: e.generation.cfg, site: entry, clients: s.clients, place: place}
+	for _, name := range found.steps {
+		e.answer.Middleware = append(e.answer.Middleware, explain.Step{Name: name, Place: e.at(b.where(b.key(name)))})
+	}
+	if err := passes(b.access(), x, r, nil); err != nil {
+		e.verdict("allow, deny", fmt.Sprintf("refuses the client %s with 403", x.Client))
+		e.refuse(err)
+		e.answer.Refused.Hint = "allow and deny decide; if " + x.Client.String() + " is a proxy in front, list it in trusted_proxies"
+	}
+	action := r
+	if err := passes(b.rewriting(), x, r, func(out *http.Request) { action = out }); err != nil {
+		e.verdict("rewrite", "refuses the request with 400")
+		e.refuse(err)
+		return
+	}
+	e.answer.Target = action.RequestURI
+	if prefix := strings.TrimSuffix(place.StripPrefix, "/"); prefix != "" && action.RequestURI == r.RequestURI && place.AddPrefix == "" {
+		e.answer.Note("strip_prefix "+prefix+" is not how the path begins, which stays as it is", "strip_prefix is a path without host, such as the path of the route")
+	}
+	e.action(b, x, action)
+}
+
+// verdict says what a step makes of the request.
+func (e *explainer) verdict(step, text string) {
+	for i := range e.answer.Middleware {
+		if e.answer.Middleware[i].Name == step {
+			e.answer.Middleware[i].Verdict = text
+		}
+	}
+}
+
+// key is the key of the configuration that a stage stands for: of several the
+// first that is set.
+func (b *routeBuilder) key(stage string) string {
+	keys := strings.Split(strings.TrimSuffix(stage, " by user"), ", ")
+	if stage == "rewrite" {
+		keys = []string{"strip_prefix", "rewrite", "rewrite_regexp", "add_prefix"}
+	}
+	for _, key := range keys {
+		if b.cfg.Has(b.place.Path+"."+key) || b.cfg.Has(b.site.Path()+"."+key) {
+			return key
+		}
+	}
+	return keys[0]
+}
+
+// passes sends a request through one middleware, nil for none, and returns what
+// it was refused with. next, which may be nil, gets what comes out.
+func passes(wrap func(http.Handler) http.Handler, x *exchange.Exchange, r *http.Request, next func(*http.Request)) error {
+	if wrap == nil {
+		return nil
+	}
+	outer := x.Refuser
+	catch := new(refused)
+	x.Refuser = catch
+	defer func() { x.Refuser = outer }()
+	last := http.HandlerFunc(func(_ http.ResponseWriter, out *http.Request) {
+		if next != nil {
+			next(out)
+		}
+	})
+	wrap(last).ServeHTTP(&nowhere{header: make(http.Header)}, r)
+	return catch.err
+}
+
+// action describes what answers.
+func (e *explainer) action(b *routeBuilder, x *exchange.Exchange, r *http.Request) {
+	place := &b.place
+	a := &explain.Action{}
+	e.answer.Action = a
+	switch {
+	case place.Proxy != "":
+		a.Kind = "proxy"
+		e.upstream(a, place)
+	case place.Redirect != nil:
+		a.Kind = "redirect"
+		out := &nowhere{header: make(http.Header)}
+		if h := b.redirect(); h != nil {
+			h.ServeHTTP(out, r)
+		}
+		a.Text, a.Status = out.header.Get("Location"), out.status
+		e.circle(x, r, a.Text)
+	case place.Respond != nil:
+		a.Kind, a.Status = "respond", place.Respond.Status
+	case place.Files != nil:
+		a.Kind, a.Text = "files", place.Files.Root
+	case place.PHP != nil:
+		a.Kind, a.Text = "php", place.PHP.Root+" by "+place.PHP.Server
+	}
+	a.Place = e.at(place.Path + "." + a.Kind)
+}
+
+// circle notes a redirect that leads back to where the client is.
+func (e *explainer) circle(x *exchange.Exchange, r *http.Request, location string) {
+	to, err := url.Parse(location)
+	if err != nil {
+		return
+	}
+	here := &url.URL{Scheme: x.Scheme(), Host: r.Host, Path: "/"}
+	if from, err := url.ParseRequestURI(x.Target); err == nil {
+		here = here.ResolveReference(from)
+	}
+	to = here.ResolveReference(to)
+	plain := func(u *url.URL) string {
+		host := strings.ToLower(u.Host)
+		if name, port, err := net.SplitHostPort(host); err == nil && (u.Scheme == "https" && port == "443" || u.Scheme == "http" && port == "80") {
+			host = name
+		}
+		return u.Scheme + "://" + host + cmp.Or(u.EscapedPath(), "/") + "?" + u.RawQuery
+	}
+	if plain(to) == plain(here) {
+		e.answer.Note("the redirect leads back to the address that was asked for: browsers give up after a few rounds", "redirect to another host, or give the route a narrower path")
+	}
+}
+
+// upstream describes where a request goes.
+func (e *explainer) upstream(a *explain.Action, place *config.Place) {
+	entry := e.generation.cfg.Upstream(place.Proxy)
+	a.Upstream, a.Text = entry.Name, place.Proxy
+	if len(entry.Servers) > 1 {
+		a.Balance = entry.Balance
+	}
+	for _, server := range entry.Servers {
+		a.Servers = append(a.Servers, explain.Server{Address: server.URL, Weight: server.Weight, Backup: server.Backup})
+	}
+	pool := e.generation.pools[place.Proxy]
+	if !e.live || pool == nil {
+		return
+	}
+	up := 0
+	for i, now := range pool.Status() {
+		if i >= len(a.Servers) {
+			break
+		}
+		server := &a.Servers[i]
+		server.State = "up"
+		switch {
+		case now.Draining:
+			server.State = "draining"
+		case !now.Up:
+			server.State = "down"
+		default:
+			up++
+		}
+		if now.Cause != nil {
+			server.Cause = now.Cause.Error()
+		}
+	}
+	if up == 0 {
+		e.answer.Note("no server of "+place.Proxy+" is up: the request gets 503", "the cause stands beside each server; sallyport status shows more")
+	}
+}
