@@ -92,7 +92,7 @@ func (o *operator) explain(ctx context.Context, q explain.Question, online bool)
 	if err != nil {
 		return nil, err
 	}
-	p := proxy.New(proxy.Options{Logger: zap.NewNop(), Roots: roots, HTTPSPort: httpsPort(cfg)})
+	p := proxy.New(proxy.Options{Logger: zap.NewNop(), Roots: roots})
 	generation, err := p.Prepare(cfg)
 	if err != nil {
 		return nil, err

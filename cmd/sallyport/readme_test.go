@@ -24,7 +24,7 @@ func readme(t *testing.T) string {
 }
 
 // TestConfigurationsThatWeShowAreValid reads every configuration in the README
-// and the one of the image as the program would.
+// and below deploy as the program would.
 func TestConfigurationsThatWeShowAreValid(t *testing.T) {
 	blocks := regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(readme(t), -1)
 	if len(blocks) < 2 {
@@ -35,8 +35,14 @@ func TestConfigurationsThatWeShowAreValid(t *testing.T) {
 			t.Errorf("%v\nin:\n%s", problems, block[1])
 		}
 	}
-	if _, problems := config.Load(filepath.Join(repository, "deploy", "config", "sallyport.yaml")); problems.Err() != nil {
-		t.Error(problems)
+	files, err := filepath.Glob(filepath.Join(repository, "deploy", "*", "*.yaml"))
+	if err != nil || len(files) < 11 {
+		t.Fatalf("found %d configurations below deploy, %v", len(files), err)
+	}
+	for _, file := range files {
+		if _, problems := config.Load(file); problems.Err() != nil {
+			t.Error(problems)
+		}
 	}
 }
 
@@ -60,7 +66,7 @@ func TestLimitsOfTheREADMEAreTheDefaults(t *testing.T) {
 		t.Errorf("the README says\n%sthe defaults are %+v", stated.String(), byDefault.Limits)
 	}
 	// A row that is missing would pass the comparison: take its default away.
-	if want := 19; len(rows) != want {
+	if want := 20; len(rows) != want {
 		t.Errorf("the README has %d limits, want %d", len(rows), want)
 	}
 	if byDefault.Limits.ShutdownTimeout != 30*time.Second {

@@ -112,7 +112,7 @@ func (c *conn) rest() bool {
 		c.limitRead(after(c.server.options.HeaderTimeout))
 	default:
 		c.state.Store(resting)
-		if c.server.draining.Load() {
+		if c.server.ending.Load() {
 			return false
 		}
 		c.observe(http.StateIdle)

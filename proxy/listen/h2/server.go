@@ -133,6 +133,13 @@ func (s *Server) Serve(nc net.Conn) {
 	c.serve()
 }
 
+// Open is how many connections are served.
+func (s *Server) Open() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.conns)
+}
+
 // Shutdown tells clients by GOAWAY to send no more requests (RFC 9113 section
 // 6.8), and returns when those under way are answered and all connections
 // closed, or with ctx's error. Connections that come later are closed at once.
