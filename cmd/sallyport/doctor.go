@@ -248,7 +248,7 @@ func (d *doctor) process(ctx context.Context) []finding {
 		list = append(list, of(levelWarning, fmt.Sprintf("the file is not what the instance has loaded (%s, loaded %s)", loaded.Hash, loaded.Path), "sallyport reload"))
 	}
 	if status.Config.Stale != "" {
-		list = append(list, of(levelWarning, status.Config.Stale, "mount the directory of the file and not the file alone"))
+		list = append(list, of(levelWarning, status.Config.Stale, staleHint))
 	}
 	if last := status.Config.Last; last != nil && !last.OK {
 		list = append(list, of(levelWarning, "the last reload failed: "+last.Error, last.Hint))

@@ -37,6 +37,9 @@ func (d *doctor) configFile(context.Context) []finding {
 	if mode := info.Mode().Perm(); mode&0o022 != 0 {
 		list = append(list, found(levelWarning, "chmod go-w "+d.path, "%s can be written by others (mode %04o)", d.path, mode))
 	}
+	if why := staleFile(d.path, "/proc/self/mountinfo"); why != "" {
+		list = append(list, found(levelWarning, staleHint, "%s: %s", d.path, why))
+	}
 	inline := slices.ContainsFunc(d.cfg.Cloudflare, func(c config.Credential) bool { return !c.Token.IsZero() })
 	if info.Mode().Perm()&0o004 != 0 && inline {
 		list = append(list, found(levelWarning, "use token_file, or chmod o-r "+d.path, "%s holds a token and can be read by everybody", d.path))
@@ -237,11 +240,6 @@ func ephemeral(mounts, path string) string {
 		return "in memory (" + kind + " at " + best + "), which is lost at a restart"
 	}
 	return ""
-}
-
-// unescapeMount undoes the octal escapes of mountinfo.
-func unescapeMount(text string) string {
-	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(text)
 }
 
 // ports looks whether the addresses of the configuration are free, or ours.
