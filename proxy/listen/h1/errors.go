@@ -35,7 +35,7 @@ var (
 	errTargetForm    = &ProtocolError{http.StatusBadRequest, "the request target is of no form that the method has"}
 	errTargetLong    = &ProtocolError{http.StatusRequestURITooLong, "the request target is longer than allowed"}
 	errVersion       = &ProtocolError{http.StatusHTTPVersionNotSupported, "the version is neither HTTP/1.1 nor HTTP/1.0"}
-	errLineEnd       = malformed(string(wire.FaultLineEnd))
+	errLineEnd       = &ProtocolError{http.StatusBadRequest, string(wire.FaultLineEnd)}
 	errHeadLong      = &ProtocolError{http.StatusRequestHeaderFieldsTooLarge, "the head is longer than allowed"}
 	errFields        = &ProtocolError{http.StatusRequestHeaderFieldsTooLarge, "more fields than allowed"}
 	errLookalike     = &ProtocolError{http.StatusBadRequest, "a field that differs from a framing or identity field only by an underscore"}

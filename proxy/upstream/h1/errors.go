@@ -95,6 +95,7 @@ var ErrServerClosed = errors.New("the server closed the connection instead of an
 
 var (
 	errBodyClosed     = errors.New("read on a closed response body")
+	errStale          = errors.New("the kept connection was closed or not silent")
 	errConcurrentRead = errors.New("concurrent reads on a response body")
 )
 
