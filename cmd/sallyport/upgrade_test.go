@@ -91,6 +91,13 @@ func TestUpgradeToWhatDoesNotComeUpChangesNothing(t *testing.T) {
 	if failures := load.end(); len(failures) > 0 {
 		t.Errorf("%d failures, such as %s", len(failures), failures[0])
 	}
+	// Handing sockets on must leave ours as they are: one that blocks could
+	// not be closed.
+	began := time.Now()
+	i.stop(syscall.SIGTERM)
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("stopping took %v", took)
+	}
 }
 
 // TestRestartWithPassedSocketsFailsNoRequest restarts as systemd does: the
