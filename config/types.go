@@ -264,15 +264,6 @@ const (
 // KB, MB, GB in powers of 1000, and nginx's k, m, g in powers of 1024).
 type Size int64
 
-// Log says what is logged. Logs go to standard error.
-type Log struct {
-	// `debug`, `info`, `warn` or `error`.
-	Level string `yaml:"level" default:"info" enum:"debug,info,warn,error"`
-
-	// `console` for people, `json` for machines.
-	Format string `yaml:"format" default:"console" enum:"console,json"`
-}
-
 // Runtime tunes the Go runtime, whose variables (GOGC, GOMEMLIMIT) cannot reach
 // the program.
 type Runtime struct {

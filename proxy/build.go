@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sallyport/sallyport/config"
+	"github.com/sallyport/sallyport/proxy/accesslog"
 	"github.com/sallyport/sallyport/proxy/middleware/clientip"
 	"github.com/sallyport/sallyport/proxy/upstream"
 )
@@ -23,6 +24,7 @@ type Generation struct {
 	bounds      bounds
 	asksClients bool           // some site wants certificates of its clients
 	reserved    []string       // fields that only we may set, see exchange.Exchange
+	log         *accesslog.Log // of requests that no site is for, nil for none
 	drain       time.Duration  // for upgraded connections of pools that the next generation drops
 	cfg         *config.Config // what it was built from, for explain
 	port        string         // of HTTPS as redirects say it: "", or ":" and a number
@@ -60,6 +62,7 @@ func (p *Proxy) Prepare(cfg *config.Config) (*Generation, error) {
 	next.trust = trustOf(cfg)
 	next.reserved = reservedOf(cfg)
 	var problems config.Problems
+	next.log, problems = p.accessLog(next, cfg, cfg.Log.Access, "log.access")
 	for i := range cfg.Sites {
 		problems = append(problems, p.addSite(next, cfg, &cfg.Sites[i])...)
 	}
@@ -124,6 +127,7 @@ func (p *Proxy) Commit(g *Generation) {
 		pool.revive()
 		delete(p.retired, pool)
 	}
+	g.kept.start()
 	previous := p.current.Swap(g)
 	if previous == nil {
 		return

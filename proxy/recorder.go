@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/sallyport/sallyport/proxy/accesslog"
 	"github.com/sallyport/sallyport/proxy/exchange"
 )
 
@@ -22,6 +23,7 @@ type recorder struct {
 	request http.Request
 	id      [1]string // the value of X-Request-Id
 	begun   bool
+	log     *accesslog.Log // who writes the line of this request, nil for nobody
 }
 
 // open makes the recorder of a request, and the request that carries it.

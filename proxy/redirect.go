@@ -16,7 +16,7 @@ import (
 func (p *Proxy) RedirectHandler() http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, original *http.Request) {
 		w, r := p.open(rw, original)
-		if len(p.options.Observers) > 0 {
+		if p.observed() {
 			defer p.observe(w, r)()
 		}
 		defer p.rescue(w, r)

@@ -88,7 +88,7 @@ func openEdge(ctx context.Context, options edgeOptions) (_ *edge, err error) {
 	}
 	e.memory = pressure.New(pressure.Options{Percent: e.config.Runtime.Pressure, Logger: e.logger.Named("memory")})
 	e.proxy = proxy.New(proxy.Options{Logger: e.logger.Named("proxy"), Roots: e.roots, Overloaded: e.memory.Refusing,
-		Observers: []proxy.Observer{e.history, metrics.New(e.registry)}})
+		Logs: options.logging.outputs, Observers: []proxy.Observer{e.history, metrics.New(e.registry)}})
 	generation, err := e.proxy.Prepare(e.config)
 	if err != nil {
 		return nil, err
@@ -104,6 +104,7 @@ func openEdge(ctx context.Context, options edgeOptions) (_ *edge, err error) {
 	if e.listeners, err = listen.Open(ctx, open); err != nil {
 		return nil, err
 	}
+	e.registry.MustRegister(newRefusals(e.listeners))
 	e.memory.OnShort(e.proxy.Relieve)
 	e.memory.OnShort(e.listeners.Relieve)
 	if path := e.config.SocketPath(); path != "" {

@@ -18,7 +18,7 @@ func newRunCommand(sealed sealing) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Serve until told to stop",
-		Long: "Serve what the configuration says. Logs go to standard error.\n\n" +
+		Long: "Serve what the configuration says. Logs go to standard error unless it says otherwise.\n\n" +
 			"Signals, as nginx's: HUP reloads the configuration, QUIT finishes what is in\n" +
 			"flight and stops, TERM and INT give it a second, USR1 opens log files anew. Each further signal\n" +
 			"to stop makes it more urgent.",
@@ -29,6 +29,7 @@ func newRunCommand(sealed sealing) *cobra.Command {
 				sealed:         sealed,
 				load:           load,
 				credentialsDir: credentialsDir,
+				stdout:         cmd.OutOrStdout(),
 				stderr:         cmd.ErrOrStderr(),
 			})
 		},
@@ -43,7 +44,7 @@ type serveOptions struct {
 	sealed         sealing
 	load           func() (*config.Config, config.Problems)
 	credentialsDir string
-	stderr         io.Writer
+	stdout, stderr io.Writer
 	ready          func(*edge) // called once everything listens; may be nil
 }
 
@@ -56,11 +57,11 @@ func serve(ctx context.Context, options serveOptions) error {
 	if err := problems.Err(); err != nil {
 		return err
 	}
-	logger, err := newLogging(cfg.Log, options.stderr)
+	logger, err := newLogging(loggingOptions{cfg.Log, options.stdout, options.stderr})
 	if err != nil {
 		return err
 	}
-	defer func() { _ = logger.Sync() }()
+	defer logger.start()()
 	defer zap.RedirectStdLog(logger.Named("library"))()
 	logger.Info("starting", zap.String("version", version()), zap.Int("pid", os.Getpid()))
 	options.sealed.log(logger.Logger)
@@ -70,7 +71,7 @@ func serve(ctx context.Context, options serveOptions) error {
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGINT, syscall.SIGUSR1)
 	defer signal.Stop(signals)
-	signal.Ignore(syscall.SIGPIPE)
+	signal.Ignore(syscall.SIGPIPE) // a log's reader that is gone stops no proxy
 
 	if err := options.sealed.service.doubt; err != nil {
 		return err

@@ -158,14 +158,15 @@ func (c *conn) refuse(err error) {
 	b = append(b, "\r\n\r\n"...)
 	b = append(b, body...)
 	_ = c.setWriteDeadline(time.Now().Add(lastWords))
-	if c.write(b) != nil {
-		_ = c.raw().Close()
-	} else {
-		c.linger()
-	}
+	err = c.write(b)
 	if f := c.server.options.Refused; f != nil {
-		f(c.nc, broken)
+		f(c.nc, broken) // not behind the lingering, which takes as long as the client likes
 	}
+	if err != nil {
+		_ = c.raw().Close()
+		return
+	}
+	c.linger()
 }
 
 // linger says that nothing more will come, waits for the client to see it, and

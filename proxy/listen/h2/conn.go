@@ -224,6 +224,7 @@ func (c *conn) end(err error) {
 	if ours {
 		c.server.options.Logger.Debug("HTTP/2 connection ended", zap.String("client", c.client),
 			zap.Uint32("code", uint32(protocol.code)), zap.String("reason", protocol.reason))
+		c.server.options.Refused(protocol.refusal())
 	}
 	if !ours && !finished {
 		c.fail(err) // the peer is gone
