@@ -123,8 +123,11 @@ func (c *conn) rest() bool {
 			limit = lastRequest
 		}
 		c.observe(http.StateIdle)
-		c.patience = after(limit)
-		soon := time.Now().Add(wakefulness)
+		now := time.Now()
+		if c.patience = (time.Time{}); limit > 0 {
+			c.patience = now.Add(limit)
+		}
+		soon := now.Add(wakefulness)
 		if c.tired = c.patience.IsZero() || soon.Before(c.patience); !c.tired {
 			soon = c.patience
 		}
