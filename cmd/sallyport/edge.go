@@ -104,6 +104,7 @@ func openEdge(ctx context.Context, options edgeOptions) (_ *edge, err error) {
 	if e.listeners, err = listen.Open(ctx, open); err != nil {
 		return nil, err
 	}
+	e.registry.MustRegister(newRefusals(e.listeners))
 	e.memory.OnShort(e.proxy.Relieve)
 	e.memory.OnShort(e.listeners.Relieve)
 	if path := e.config.SocketPath(); path != "" {

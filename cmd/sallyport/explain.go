@@ -115,10 +115,7 @@ func (e *edge) explain(_ context.Context, form url.Values) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	e.mu.Lock()
-	cfg := e.config
-	e.mu.Unlock()
-	complete(answer, q, cfg, e.certificates.Status())
+	complete(answer, q, e.current(), e.certificates.Status())
 	return answer, nil
 }
 

@@ -107,6 +107,7 @@ func (g *guard) cut(c *conn) {
 	if tcp, ok := c.Conn.(lingerer); ok {
 		_ = tcp.SetLinger(0)
 	}
+	g.conns.counters.refused.add(tcpSlow)
 	g.logger.Debug("connection cut: the client reads slower than limits.min_rate", zap.Stringer("client", c.RemoteAddr()))
 	c.cut()
 }

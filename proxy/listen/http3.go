@@ -130,6 +130,7 @@ var errFull = errors.New("too many connections")
 func (e *http3Engine) admit(ctx context.Context, client *quic.ClientInfo) (context.Context, error) {
 	peer := household(client.RemoteAddr)
 	if overloaded := e.options().Overloaded; overloaded != nil && overloaded() || !e.conns.room() || !e.conns.caps.admit(peer) {
+		e.conns.counters.refused.add(h3Full)
 		return nil, errFull
 	}
 	context.AfterFunc(ctx, func() { e.conns.caps.release(peer) })
@@ -316,6 +317,8 @@ func (s *session) serve() {
 // ServeHTTP answers one request.
 func (s *session) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !s.begin() {
+		s.engine.conns.counters.refused.add(h3Flood)
+		s.engine.logger.Debug("HTTP/3 connection ended", zap.String("client", r.RemoteAddr), zap.String("reason", "too many requests at once"))
 		_ = s.quic.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeExcessiveLoad), "too many requests at once")
 		return
 	}
@@ -331,6 +334,7 @@ func (s *session) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	delete(r.Header, "Host") // Request.Host has it; quic-go made sure that :authority agrees
 	if reason := h2.Check(r); reason != "" {
 		s.engine.logger.Debug("malformed HTTP/3 request", zap.String("client", r.RemoteAddr), zap.String("reason", reason))
+		s.engine.conns.counters.refused.add(h3Malformed)
 		w.WriteHeader(http.StatusBadRequest)
 		return
 	}

@@ -55,7 +55,7 @@ type Server struct {
 	counted  bool     // fit is what asked for that many connections came to
 	asked    int
 	fit      int
-	holding  bool     // UDP sockets are not to be read yet
+	holding  bool // UDP sockets are not to be read yet
 	running  bool
 	stopping bool
 	closed   bool

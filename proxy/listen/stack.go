@@ -43,6 +43,7 @@ func (s *Server) newStack(o Options) *stack {
 			LastWriteTimeout: lastWrite(&o),
 			Streams:          o.HTTP2Streams,
 			State:            s.conns.observe,
+			Refused:          func(r h2.Refusal) { s.conns.counters.refused.add(ofHTTP2(r)) },
 			Context:          context.Background(), // a stop must not cancel requests
 			Logger:           s.quiet,
 		}),
@@ -70,6 +71,7 @@ func (s *Server) http1Engine(o *Options, handler http.Handler) *h1.Server {
 		State:         s.conns.observe,
 		Refused: func(c net.Conn, err *h1.ProtocolError) {
 			s.quiet.Debug("malformed request", zap.String("client", c.RemoteAddr().String()), zap.Int("status", err.Status), zap.Error(err))
+			s.conns.counters.refused.add(ofStatus(err.Status))
 		},
 		Logger: s.logger,
 	})
