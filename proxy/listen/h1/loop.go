@@ -116,8 +116,11 @@ func (c *conn) rest() bool {
 			return false
 		}
 		c.observe(http.StateIdle)
-		c.patience = after(c.server.options.IdleTimeout)
-		soon := time.Now().Add(wakefulness)
+		now := time.Now()
+		if c.patience = (time.Time{}); c.server.options.IdleTimeout > 0 {
+			c.patience = now.Add(c.server.options.IdleTimeout)
+		}
+		soon := now.Add(wakefulness)
 		if c.tired = c.patience.IsZero() || soon.Before(c.patience); !c.tired {
 			soon = c.patience
 		}
