@@ -20,6 +20,22 @@ type decoder struct {
 	dir      string          // that relative file names are relative to
 	doubtful map[string]bool // paths with which something is wrong
 	problems Problems
+
+	known map[reflect.Type][]field // what fieldsOf has said
+}
+
+// fieldsOf is the function of that name, which is asked for each of thousands of
+// sites.
+func (d *decoder) fieldsOf(t reflect.Type) []field {
+	fields, ok := d.known[t]
+	if !ok {
+		if d.known == nil {
+			d.known = make(map[reflect.Type][]field)
+		}
+		fields = fieldsOf(t)
+		d.known[t] = fields
+	}
+	return fields
 }
 
 // slot is where a value stands: its path, its place for problems, and the
@@ -149,12 +165,12 @@ func (d *decoder) value(n ast.Node, v reflect.Value, s slot) {
 		if _, scalar := scalarText(n); scalar {
 			d.fill(v)
 			v = v.FieldByName("URL")
-			s.field = fieldsOf(serverType)[0]
+			s.field = d.fieldsOf(serverType)[0]
 		}
 	case tlsType:
 		if _, scalar := scalarText(n); scalar {
 			v = v.FieldByName("Issuer")
-			s.field = fieldsOf(tlsType)[0]
+			s.field = d.fieldsOf(tlsType)[0]
 		}
 	case filesType:
 		v, s = d.short(n, v, s, "root")
@@ -218,7 +234,7 @@ func (d *decoder) structure(n ast.Node, v reflect.Value, s slot) {
 		d.fill(v)
 		return
 	}
-	fields := fieldsOf(v.Type())
+	fields := d.fieldsOf(v.Type())
 	given := make(map[string]span)
 	for _, entry := range list {
 		key, at, ok := d.key(entry, s)
@@ -278,7 +294,7 @@ func (d *decoder) key(entry *ast.MappingValueNode, s slot) (key string, at span,
 
 // fill completes a struct of which nothing is in the file.
 func (d *decoder) fill(v reflect.Value) {
-	for _, f := range fieldsOf(v.Type()) {
+	for _, f := range d.fieldsOf(v.Type()) {
 		d.fillField(v.FieldByIndex(f.index), f)
 	}
 }

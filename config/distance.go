@@ -1,6 +1,9 @@
 package config
 
-import "strings"
+import (
+	"strings"
+	"unicode/utf8"
+)
 
 // distance returns how many slips of the finger lie between two texts: letters
 // added, left out, replaced, or swapped with their neighbour.
@@ -9,13 +12,13 @@ func distance(a, b string) int {
 	if len(s) > 64 || len(t) > 64 {
 		return 64 // never a near miss, and not worth the time
 	}
-	var before, previous []int
-	current := make([]int, len(t)+1)
-	for j := range current {
+	var rows [3][65]int // on the stack: this is asked a hundred times for each key
+	before, previous, current := &rows[0], &rows[1], &rows[2]
+	for j := range len(t) + 1 {
 		current[j] = j
 	}
 	for i := 1; i <= len(s); i++ {
-		before, previous, current = previous, current, make([]int, len(t)+1)
+		before, previous, current = previous, current, before
 		current[0] = i
 		for j := 1; j <= len(t); j++ {
 			cost := 1
@@ -29,6 +32,15 @@ func distance(a, b string) int {
 		}
 	}
 	return current[len(t)]
+}
+
+// near reports whether two texts are at most limit slips apart. Most are told
+// apart by their lengths, which matters in files of thousands of keys.
+func near(a, b string, limit int) bool {
+	if gap := utf8.RuneCountInString(a) - utf8.RuneCountInString(b); gap > limit || -gap > limit {
+		return false
+	}
+	return a == b || limit > 0 && distance(a, b) <= limit
 }
 
 // nearest returns the candidate closest to a word, if it is close enough to be

@@ -59,7 +59,7 @@ func (d *decoder) short(n ast.Node, v reflect.Value, s slot, key string) (reflec
 		return v, s
 	}
 	d.fill(v)
-	fields := fieldsOf(v.Type())
+	fields := d.fieldsOf(v.Type())
 	i := slices.IndexFunc(fields, func(f field) bool { return f.key == key })
 	s.field = fields[i]
 	return v.FieldByIndex(fields[i].index), s
@@ -293,7 +293,7 @@ func (d *decoder) site(n ast.Node, v reflect.Value, s slot) {
 		return
 	}
 	if _, ok := scalarText(n); ok {
-		fields := fieldsOf(siteType)
+		fields := d.fieldsOf(siteType)
 		i := slices.IndexFunc(fields, func(f field) bool { return f.key == "proxy" })
 		d.fill(v)
 		s = slot{path: join(s.path, "proxy"), at: s.at, field: fields[i]}

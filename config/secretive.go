@@ -59,7 +59,7 @@ func soundsSecret(key string, bareKey bool) bool {
 		return bareKey
 	}
 	for _, plain := range plainKeys {
-		if distance(key, plain) <= 1 { // a slip away is still a file name
+		if near(key, plain, 1) { // a slip away is still a file name
 			return false
 		}
 	}
@@ -73,7 +73,7 @@ func soundsSecret(key string, bareKey bool) bool {
 			return true
 		}
 		for _, word := range secretWords {
-			if len(part) > 3 && distance(part, word) <= len(word)/5 {
+			if len(part) > 3 && near(part, word, len(word)/5) {
 				return true
 			}
 		}
@@ -84,14 +84,14 @@ func soundsSecret(key string, bareKey bool) bool {
 // holdsSecret reports whether a line has a key that sounds secret or a text
 // that looks like a token.
 func holdsSecret(line string, bareKey bool) bool {
-	_, found := secretKey(line, bareKey)
+	_, found := secretKey(line, func(key string) bool { return soundsSecret(key, bareKey) })
 	return found || looksLikeToken(line) || escapes.MatchString(line)
 }
 
 // secretKey returns the byte offset of the end of the first secret key's colon.
-func secretKey(line string, bareKey bool) (end int, found bool) {
+func secretKey(line string, sounds func(key string) bool) (end int, found bool) {
 	for _, m := range wordBeforeColon.FindAllStringSubmatchIndex(line, -1) {
-		if soundsSecret(line[m[2]:m[3]], bareKey) {
+		if sounds(line[m[2]:m[3]]) {
 			return m[1], true
 		}
 	}
@@ -102,12 +102,22 @@ func secretKey(line string, bareKey bool) (end int, found bool) {
 // file is valid YAML. With bareKey, `key:` is secret too: in a file that cannot
 // be parsed nobody knows whose key it is.
 func (s *source) hideByText(bareKey bool) {
+	known := make(map[string]bool) // a large file has few keys, many times
+	sounds := func(key string) bool {
+		verdict, asked := known[key]
+		if !asked {
+			verdict = soundsSecret(key, bareKey)
+			known[key] = verdict
+		}
+		return verdict
+	}
 	for i, line := range s.lines {
-		if !holdsSecret(line, bareKey) {
+		end, found := secretKey(line, sounds)
+		if !found && !looksLikeToken(line) && !escapes.MatchString(line) {
 			continue
 		}
 		last := i
-		if end, found := secretKey(line, bareKey); found {
+		if found {
 			last = s.endOfSecret(i, end)
 		}
 		s.hide(i+1, last+1)
