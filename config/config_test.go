@@ -57,7 +57,7 @@ func TestShortFormGetsEveryDefault(t *testing.T) {
 			Connections: 16384, ConnectionsPerAddress: 1024, RequestHeaderCount: 128, URILength: 16 << 10,
 			MinRate: 512, MinRateGrace: 30 * time.Second, UpgradedIdleTimeout: time.Hour, UpstreamBodyTimeout: 5 * time.Minute,
 		},
-		Log:     config.Log{Level: "info", Format: "console"},
+		Log:     config.Log{Level: "info", Format: "console", Output: "stderr", Rotate: config.Rotate{Size: 100 << 20, Keep: 5}},
 		Runtime: config.Runtime{GCPercent: 800, Pressure: 85},
 	}
 	got, wanted := mustJSON(t, cfg), mustJSON(t, want)

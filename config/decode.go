@@ -32,13 +32,14 @@ type slot struct {
 
 // field is what the struct tags say about one key.
 type field struct {
-	index []int    // for reflect's FieldByIndex: embedded structs lend their keys
-	key   string   // `yaml`
-	def   string   // `default`: the text that stands in for a missing key
-	enum  []string // `enum`: the words allowed, separated by commas
-	min   string   // `min`: the least number, size or duration
-	path  bool     // `kind:"path"`: a file name, made absolute
-	off   bool     // `kind:"off"`: the word off is a value too
+	index  []int    // for reflect's FieldByIndex: embedded structs lend their keys
+	key    string   // `yaml`
+	def    string   // `default`: the text that stands in for a missing key
+	enum   []string // `enum`: the words allowed, separated by commas
+	min    string   // `min`: the least number, size or duration
+	path   bool     // `kind:"path"`: a file name, made absolute
+	off    bool     // `kind:"off"`: the word off is a value too
+	stream bool     // `kind:"stream"`: the words stderr and stdout are, and no file names
 
 	template bool // `kind:"template"`: a text with placeholders, {{ and $path included
 	lines    bool // `kind:"lines"`: may have several lines
@@ -49,6 +50,7 @@ func (f *field) parseKind(tag string) {
 	for kind := range strings.SplitSeq(tag, ",") {
 		f.path = f.path || kind == "path"
 		f.off = f.off || kind == off
+		f.stream = f.stream || kind == "stream"
 		f.template = f.template || kind == "template"
 		f.lines = f.lines || kind == "lines"
 	}

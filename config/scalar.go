@@ -152,7 +152,7 @@ func (d *decoder) assignString(v reflect.Value, text string, f field) *fault {
 		}
 		return &fault{wants(v.Type(), f), hint}
 	}
-	if f.path {
+	if f.path && !(f.stream && isStream(text)) {
 		if strings.HasPrefix(text, "~") {
 			return &fault{"wants a path without ~", "write the whole path: the environment (HOME) is never consulted"}
 		}
@@ -161,6 +161,10 @@ func (d *decoder) assignString(v reflect.Value, text string, f field) *fault {
 	v.SetString(text)
 	return nil
 }
+
+// isStream reports whether a log's output is one of the two words that are no
+// file names.
+func isStream(output string) bool { return output == "stderr" || output == "stdout" }
 
 // absolute returns a file name relative to the configuration file's directory.
 func (d *decoder) absolute(name string) string {

@@ -49,6 +49,11 @@ type Config struct {
 	// NAME`. A name is made of letters, digits, `-`, `_` and `.`.
 	RateLimits []RateLimit `yaml:"rate_limits"`
 
+	// Reload when this file, or a file that it names, has changed: a second or
+	// two after it was written last. What is wrong then is logged, and the old
+	// configuration keeps serving.
+	Watch bool `yaml:"watch" default:"false"`
+
 	// Host names and what each serves: `name: server` or `name: {…}`. A name
 	// is exact (`app.example.com`) or stands for one label
 	// (`"*.example.com"`, in quotes).
@@ -258,15 +263,6 @@ const (
 // Size is a number of bytes, written as a number or with KiB, MiB or GiB (also
 // KB, MB, GB in powers of 1000, and nginx's k, m, g in powers of 1024).
 type Size int64
-
-// Log says what is logged. Logs go to standard error.
-type Log struct {
-	// `debug`, `info`, `warn` or `error`.
-	Level string `yaml:"level" default:"info" enum:"debug,info,warn,error"`
-
-	// `console` for people, `json` for machines.
-	Format string `yaml:"format" default:"console" enum:"console,json"`
-}
 
 // Runtime tunes the Go runtime, whose variables (GOGC, GOMEMLIMIT) cannot reach
 // the program.

@@ -74,6 +74,11 @@ type Limits struct {
 	// Requests that one HTTP/2 or HTTP/3 connection may have under way.
 	HTTP2Streams int `yaml:"http2_streams" default:"128" min:"1"`
 
+	// Time between a graceful stop's beginning, when `sallyport healthcheck` and
+	// the admin API say that it is stopping, and its doing so: for balancers in
+	// front to send nobody here any more. Requests are served as ever meanwhile.
+	PreStopDelay time.Duration `yaml:"pre_stop_delay" default:"0s"`
+
 	// Time that requests under way get to finish at a graceful stop.
 	ShutdownTimeout time.Duration `yaml:"shutdown_timeout" default:"30s"`
 }

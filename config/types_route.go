@@ -127,6 +127,10 @@ type Handling struct {
 	// Put a prefix before the path, after everything else.
 	AddPrefix string `yaml:"add_prefix"`
 
+	// A line for each request: `true`, `{…}`, or `off`, instead of what
+	// `log.access` says.
+	AccessLog *AccessLog `yaml:"access_log"`
+
 	// Pages of the site's own for failures.
 	Errors *ErrorPages `yaml:"errors"`
 

@@ -156,7 +156,7 @@ func (d *decoder) unknownKey(key string, at span, t reflect.Type, s slot) {
 	}
 
 	hint := "the keys here are " + strings.Join(known, ", ")
-	if len(known) > 12 {
+	if len(known) > 16 {
 		hint = "config/REFERENCE.md lists the keys of " + kindOf(t)
 	}
 	if instead := habit(t, key); instead != "" {

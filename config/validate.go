@@ -30,6 +30,7 @@ func validate(cfg *Config, doubtful map[string]bool) Problems {
 	v.cloudflare()
 	v.upstreams()
 	v.rateLimits()
+	v.logs()
 	v.sites()
 	v.acme()
 	v.limits()

@@ -25,8 +25,9 @@ import (
 type tape struct {
 	address string
 
-	conns    sync.WaitGroup
 	mu       sync.Mutex
+	open     int             // connections
+	accepted map[string]bool // addresses of their other ends
 	bytes    bytes.Buffer
 	requests []taped
 	broken   []string // what was no request
@@ -39,7 +40,7 @@ type taped struct {
 }
 
 func newTape(t testing.TB) *tape {
-	p := &tape{}
+	p := &tape{accepted: make(map[string]bool)}
 	p.address = rawBackend(t, func(c net.Conn, _ *bufio.Reader) { p.serve(c) })
 	return p
 }
@@ -47,8 +48,8 @@ func newTape(t testing.TB) *tape {
 // serve reads requests from a connection; rawBackend's reader is passed by, so
 // that nothing is lost in it.
 func (p *tape) serve(c net.Conn) {
-	p.conns.Add(1)
-	defer p.conns.Done()
+	p.count(c, 1)
+	defer p.count(c, -1)
 	r := bufio.NewReader(io.TeeReader(c, lockedWriter{p}))
 	for {
 		one, err := readStrictly(r)
@@ -70,6 +71,13 @@ func (p *tape) serve(c net.Conn) {
 	}
 }
 
+func (p *tape) count(c net.Conn, by int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.open += by
+	p.accepted[c.RemoteAddr().String()] = true
+}
+
 type lockedWriter struct{ p *tape }
 
 func (w lockedWriter) Write(b []byte) (int, error) {
@@ -78,9 +86,21 @@ func (w lockedWriter) Write(b []byte) (int, error) {
 	return w.p.bytes.Write(b)
 }
 
-// take returns what came, when every connection has ended.
-func (p *tape) take() (requests []taped, broken []string, size int) {
-	p.conns.Wait()
+// take returns what came, when every connection has ended. One of its own comes
+// behind all that the proxy has opened.
+func (p *tape) take(t *testing.T) (requests []taped, broken []string, size int) {
+	t.Helper()
+	last, err := net.Dial("tcp", strings.TrimPrefix(p.address, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := last.LocalAddr().String()
+	_ = last.Close()
+	eventually(t, "the end of all connections to the server", func() bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.accepted[own] && p.open == 0
+	})
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.requests, p.broken, p.bytes.Len()
@@ -451,7 +471,7 @@ func TestHTTP2AttacksJudgedByWhatTheServerSaw(t *testing.T) {
 }
 
 func judgeStream(t *testing.T, tape *tape, a streamAttack, outcome string) {
-	requests, broken, size := tape.take()
+	requests, broken, size := tape.take(t)
 	for _, b := range broken {
 		t.Errorf("%s: the server saw what is no request: %s", outcome, b)
 	}

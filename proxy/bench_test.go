@@ -22,12 +22,12 @@ func (s stub) RoundTrip(*http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: 200, ProtoMajor: 1, Header: s.header, ContentLength: 13, Body: io.NopCloser(strings.NewReader("Hello, world!"))}, nil
 }
 
-// sink is a ResponseWriter that keeps nothing.
-type sink struct{ header http.Header }
+// drainWriter is a ResponseWriter that keeps nothing.
+type drainWriter struct{ header http.Header }
 
-func (s *sink) Header() http.Header         { return s.header }
-func (s *sink) WriteHeader(int)             {}
-func (s *sink) Write(p []byte) (int, error) { return len(p), nil }
+func (s *drainWriter) Header() http.Header         { return s.header }
+func (s *drainWriter) WriteHeader(int)             {}
+func (s *drainWriter) Write(p []byte) (int, error) { return len(p), nil }
 
 // only returns a site with one action.
 func only(name string, action http.Handler) *site {
@@ -107,7 +107,7 @@ func toOneServer(t testing.TB, address string) *Proxy {
 func BenchmarkForwardAndEngine(b *testing.B) {
 	p := toOneServer(b, answerer(b))
 	r := browserRequest()
-	w := &sink{http.Header{}}
+	w := &drainWriter{http.Header{}}
 	b.ReportAllocs()
 	for b.Loop() {
 		clear(w.header)
@@ -125,7 +125,7 @@ func BenchmarkForward(b *testing.B) {
 	}
 	p.Commit(g)
 	r := browserRequest()
-	w := &sink{http.Header{}}
+	w := &drainWriter{http.Header{}}
 	b.ReportAllocs()
 	for b.Loop() {
 		clear(w.header)
@@ -186,7 +186,7 @@ sites:
 				b.Fatalf("%d %v", rec.Code, rec.Header())
 			}
 			r := browserRequest()
-			w := &sink{http.Header{}}
+			w := &drainWriter{http.Header{}}
 			b.ReportAllocs()
 			for b.Loop() {
 				clear(w.header)

@@ -1,11 +1,14 @@
 package proxy
 
 import (
+	"net"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
 	"github.com/sallyport/sallyport/config"
+	"github.com/sallyport/sallyport/proxy/accesslog"
 	"github.com/sallyport/sallyport/proxy/middleware/clientip"
 	"github.com/sallyport/sallyport/proxy/upstream"
 )
@@ -21,8 +24,10 @@ type Generation struct {
 	bounds      bounds
 	asksClients bool           // some site wants certificates of its clients
 	reserved    []string       // fields that only we may set, see exchange.Exchange
+	log         *accesslog.Log // of requests that no site is for, nil for none
 	drain       time.Duration  // for upgraded connections of pools that the next generation drops
 	cfg         *config.Config // what it was built from, for explain
+	port        string         // of HTTPS as redirects say it: "", or ":" and a number
 }
 
 // pool is an upstream and the upgraded connections to it. Pools live as long
@@ -53,9 +58,11 @@ func (p *Proxy) Prepare(cfg *config.Config) (*Generation, error) {
 		cfg:     cfg,
 		bounds:  bounds{fields: cfg.Limits.RequestHeaderCount, target: int(cfg.Limits.URILength)},
 	}
+	next.port = redirectPort(p.options.HTTPSPort, cfg)
 	next.trust = trustOf(cfg)
 	next.reserved = reservedOf(cfg)
 	var problems config.Problems
+	next.log, problems = p.accessLog(next, cfg, cfg.Log.Access, "log.access")
 	for i := range cfg.Sites {
 		problems = append(problems, p.addSite(next, cfg, &cfg.Sites[i])...)
 	}
@@ -63,6 +70,20 @@ func (p *Proxy) Prepare(cfg *config.Config) (*Generation, error) {
 		return nil, err
 	}
 	return next, nil
+}
+
+// redirectPort is the port that redirects from plain HTTP lead to. A free port
+// of the system's choice is for those who know it.
+func redirectPort(given int, cfg *config.Config) string {
+	port := strconv.Itoa(given)
+	if given == 0 && len(cfg.Listen.HTTPS) > 0 {
+		_, port, _ = net.SplitHostPort(cfg.Listen.HTTPS[0])
+	}
+	switch port {
+	case "", "0", "443":
+		return ""
+	}
+	return ":" + port
 }
 
 // distinct leaves out problems that were found before: what several routes
@@ -106,6 +127,7 @@ func (p *Proxy) Commit(g *Generation) {
 		pool.revive()
 		delete(p.retired, pool)
 	}
+	g.kept.start()
 	previous := p.current.Swap(g)
 	if previous == nil {
 		return

@@ -118,6 +118,7 @@ func (p *Proxy) routes(next *Generation, cfg *config.Config, entry *config.Site)
 	if made := own.pages(); made != nil {
 		s.pages = made
 	}
+	s.log = own.accessLog()
 	problems = append(problems, own.problems...)
 	taken := make(map[string]bool)
 	for i, place := range entry.Places() {
@@ -149,7 +150,7 @@ func routeName(place *config.Place, i int, taken map[string]bool) string {
 
 // build makes the route: its conditions, and its action behind the chain.
 func (b *routeBuilder) build() *route {
-	one := &route{match: b.conditions(&b.place.Conditions)}
+	one := &route{match: b.conditions(&b.place.Conditions), log: b.accessLog()}
 	if b.place.Not != nil {
 		not := b.conditions(b.place.Not)
 		one.not = &not

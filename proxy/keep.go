@@ -5,7 +5,8 @@ package proxy
 // it stays what it is until one of them changes. Values that have something to
 // end have a method Close, which is called when the generation that took over
 // has no use for them; requests under way may still use them then. Those that
-// have memory to give have a method Relieve, which is called while it is short.
+// have memory to give have a method Relieve, which is called while it is short, and
+// those that begin something a method Start, which is called by Commit.
 type kept map[any]any
 
 // keep returns what is kept under a key: by the generation that is being built,
@@ -28,6 +29,16 @@ func keep[K comparable, V any](p *Proxy, next *Generation, key K, make func() (V
 	}
 	next.kept[key] = made
 	return made, nil
+}
+
+// start starts what has something to start, each time that a generation which
+// holds it is committed.
+func (k kept) start() {
+	for _, value := range k {
+		if starts, ok := value.(interface{ Start() }); ok {
+			starts.Start()
+		}
+	}
 }
 
 // retire closes what the next generation does not hold.

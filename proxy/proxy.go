@@ -9,6 +9,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/sallyport/sallyport/proxy/accesslog/sink"
 	"github.com/sallyport/sallyport/proxy/exchange"
 	"github.com/sallyport/sallyport/proxy/middleware/clientip"
 )
@@ -29,8 +30,11 @@ type Options struct {
 	// Observers are told of each request, in this order; none costs nothing.
 	Observers []Observer
 
+	// Logs has the outputs of access logs. Nil: there are none.
+	Logs *sink.Set
+
 	// HTTPSPort is the port that redirects from plain HTTP lead to: the one
-	// that clients see. 0 means 443.
+	// that clients see. 0 means that of the first address in listen.https.
 	HTTPSPort int
 }
 
@@ -81,7 +85,7 @@ func New(o Options) *Proxy {
 // ServeHTTP answers a request that came over HTTPS.
 func (p *Proxy) ServeHTTP(rw http.ResponseWriter, original *http.Request) {
 	w, r := p.open(rw, original)
-	if len(p.options.Observers) > 0 {
+	if p.observed() {
 		defer p.observe(w, r)()
 	}
 	defer p.rescue(w, r)
@@ -98,6 +102,9 @@ func (p *Proxy) ServeHTTP(rw http.ResponseWriter, original *http.Request) {
 	p.serve(w, r, found)
 }
 
+// observed reports whether anybody is told of requests.
+func (p *Proxy) observed() bool { return len(p.options.Observers) > 0 || p.options.Logs != nil }
+
 // observe tells the observers of a request; what it returns tells them of its
 // end. The header of r is that of the client as far as admit lets it through.
 func (p *Proxy) observe(w *recorder, r *http.Request) func() {
@@ -109,12 +116,15 @@ func (p *Proxy) observe(w *recorder, r *http.Request) func() {
 		for _, o := range p.options.Observers {
 			o.Done(r, &w.Exchange, took)
 		}
+		if w.log != nil {
+			w.log.Done(r, &w.Exchange, took)
+		}
 	}
 }
 
 // serve hands a request to its route.
 func (p *Proxy) serve(w *recorder, r *http.Request, to *route) {
-	w.Exchange.Route = to.name
+	w.Exchange.Route, w.log = to.name, to.log
 	to.handler.ServeHTTP(w, r)
 	w.finish()
 }
@@ -126,6 +136,7 @@ func (p *Proxy) enter(w *recorder, r *http.Request) (*site, error) {
 	g := p.current.Load()
 	var doubt error
 	if g != nil {
+		w.log = g.log
 		doubt = p.clientOf(g, &w.Exchange, r)
 	}
 	if err := w.admit(r, p.logger); err != nil {
@@ -149,7 +160,7 @@ func (p *Proxy) enter(w *recorder, r *http.Request) (*site, error) {
 		return nil, err
 	}
 	w.Exchange.Site = s.name
-	w.Exchange.Pages = s.pages
+	w.Exchange.Pages, w.log = s.pages, s.log
 	return s, settle(r, s.merge)
 }
 

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/sallyport/sallyport/proxy/accesslog"
 	"github.com/sallyport/sallyport/proxy/exchange"
 )
 
@@ -19,9 +20,10 @@ type recorder struct {
 	exchange.Carrier
 
 	proxy   *Proxy
-	request *http.Request
+	request http.Request
 	id      [1]string // the value of X-Request-Id
 	begun   bool
+	log     *accesslog.Log // who writes the line of this request, nil for nobody
 }
 
 // open makes the recorder of a request, and the request that carries it.
@@ -31,8 +33,8 @@ func (p *Proxy) open(rw http.ResponseWriter, r *http.Request) (*recorder, *http.
 	x.Fill(r)
 	x.Started = time.Now()
 	x.Refuser, x.Original = w, r
-	w.request = r.WithContext(&w.Carrier)
-	return w, w.request
+	w.request = *r.WithContext(&w.Carrier)
+	return w, &w.request
 }
 
 // Refuse implements [exchange.Refuser].
@@ -47,7 +49,7 @@ func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 func (w *recorder) begin(status int) {
 	w.begun = true
 	w.Exchange.Status = status
-	w.Exchange.Head(w.request, status, w.ResponseWriter.Header())
+	w.Exchange.Head(&w.request, status, w.ResponseWriter.Header())
 }
 
 func (w *recorder) WriteHeader(status int) {

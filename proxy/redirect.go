@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"net/http"
-	"strconv"
 )
 
 // RedirectHandler answers requests that came over plain HTTP: it sends clients
@@ -15,13 +14,9 @@ import (
 // methods get 308, which keeps method and body (RFC 9110 section 15.4.9). The
 // connection is kept.
 func (p *Proxy) RedirectHandler() http.Handler {
-	port := ""
-	if n := p.options.HTTPSPort; n != 0 && n != 443 {
-		port = ":" + strconv.Itoa(n)
-	}
 	return http.HandlerFunc(func(rw http.ResponseWriter, original *http.Request) {
 		w, r := p.open(rw, original)
-		if len(p.options.Observers) > 0 {
+		if p.observed() {
 			defer p.observe(w, r)()
 		}
 		defer p.rescue(w, r)
@@ -47,7 +42,7 @@ func (p *Proxy) RedirectHandler() http.Handler {
 				return
 			}
 		}
-		redirectToTLS(w, r, port)
+		redirectToTLS(w, r, p.current.Load().port)
 	})
 }
 

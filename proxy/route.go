@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sallyport/sallyport/proxy/accesslog"
 	"github.com/sallyport/sallyport/proxy/exchange"
 	"github.com/sallyport/sallyport/proxy/target"
 )
@@ -22,6 +23,8 @@ type site struct {
 	clients *clientPolicy  // what handshakes ask of clients, nil for nothing
 	pages   exchange.Pages // for failures before a route is found, nil for the plain one
 
+	log *accesslog.Log // of requests that no route is for, nil for none
+
 	byPath bool                // some route looks at the path
 	plain  bool                // some route is not redirected from plain HTTP
 	first  map[string][]*route // the routes that can match, by the path's first segment; nil: look at all
@@ -35,7 +38,8 @@ type route struct {
 	not       *conditions
 	overPlain int // what happens over plain HTTP: one of the following
 	handler   http.Handler
-	steps     []string // the concerns that it has, for explain: names of stages, in order
+	log       *accesslog.Log // nil for none
+	steps     []string       // the concerns that it has, for explain: names of stages, in order
 }
 
 // What a route does with a request over plain HTTP.

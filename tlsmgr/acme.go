@@ -248,3 +248,7 @@ func recovered(logger *zap.Logger, doing string, err *error) {
 	logger.Error("panic recovered", zap.String("doing", doing), zap.String("panic", text), zap.Stack("stack"))
 	*err = fmt.Errorf("%s: panic: %s", doing, text)
 }
+
+// StorageKey is the name of the folder, below certificates, in which the storage
+// has those of this CA.
+func (s ACMESettings) StorageKey() string { return (&engine{settings: s}).issuerKey() }

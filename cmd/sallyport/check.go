@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -56,16 +57,12 @@ func newCheckCommand(sealed sealing) *cobra.Command {
 	return cmd
 }
 
-// checkConfig validates the file at path with everything it names and prints
-// the plan. All problems come back as one error.
-func checkConfig(out io.Writer, path, credentialsDir string) (tlsmgr.Settings, error) {
+// inspect loads a configuration and reads everything that it names, but starts
+// nothing. The configuration is nil if there is none to speak of.
+func inspect(path, credentialsDir string, roots *x509.CertPool) (*config.Config, tlsmgr.Settings, config.Problems, error) {
 	cfg, problems := config.Load(path)
 	if cfg == nil {
-		return tlsmgr.Settings{}, problems
-	}
-	roots, err := publicRoots()
-	if err != nil {
-		return tlsmgr.Settings{}, err
+		return nil, tlsmgr.Settings{}, problems, nil
 	}
 	settings, more := tlsmgr.FromConfig(cfg, tlsmgr.FromOptions{CredentialsDir: credentialsDir, Roots: roots})
 	problems = append(problems, more...)
@@ -75,8 +72,22 @@ func checkConfig(out io.Writer, path, credentialsDir string) (tlsmgr.Settings, e
 		if more, ok := errors.AsType[config.Problems](err); ok {
 			problems = append(problems, more...)
 		} else if err != nil {
-			return settings, err
+			return cfg, settings, problems, err
 		}
+	}
+	return cfg, settings, problems, nil
+}
+
+// checkConfig validates the file at path with everything it names and prints
+// the plan. All problems come back as one error.
+func checkConfig(out io.Writer, path, credentialsDir string) (tlsmgr.Settings, error) {
+	roots, err := publicRoots()
+	if err != nil {
+		return tlsmgr.Settings{}, err
+	}
+	cfg, settings, problems, err := inspect(path, credentialsDir, roots)
+	if err != nil {
+		return settings, err
 	}
 	if err := problems.Err(); err != nil {
 		return settings, problems

@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"slices"
+	"sync"
 	"syscall"
 	"time"
 
@@ -14,14 +16,17 @@ import (
 	"github.com/sallyport/sallyport/proxy/admin"
 )
 
-// control turns signals into what the edge does.
+// control turns signals, requests of the admin API and changed files into what
+// the edge does.
 type control struct {
-	edge   *edge
-	load   func() (*config.Config, config.Problems)
-	notify func(state string)
+	edge    *edge
+	load    func() (*config.Config, config.Problems)
+	service serviceManager
 
 	logging *logging
 	logger  *zap.Logger
+
+	reloading sync.Mutex
 }
 
 // run serves until a signal or a failure ends it.
@@ -31,14 +36,27 @@ func (c *control) run(ctx context.Context, signals <-chan os.Signal, ready func(
 	c.offer()
 	done := make(chan error, 1)
 	go func() { done <- c.edge.run(ctx) }() // waited for below, unless we are told not to
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	defer stop()
+	watching.Go(func() { c.watch(ctx) })
 
 	c.logger.Info("serving",
 		zap.Stringers("https", c.edge.addresses()),
 		zap.Int("sites", len(c.edge.config.Sites)))
-	c.notify("READY=1")
+	c.tell("READY=1\n" + c.summary())
 	if ready != nil {
 		ready(c.edge)
 	}
+	return c.loop(stop, done, signals)
+}
+
+// loop does what signals say. That it goes round is what the service manager's
+// watchdog is told.
+func (c *control) loop(stop func(), done <-chan error, signals <-chan os.Signal) error {
+	alive := c.service.watchdog()
+	defer alive.Stop()
+	var drain <-chan time.Time // when it is time to drain
 	urgency := serving
 	for {
 		select {
@@ -47,23 +65,74 @@ func (c *control) run(ctx context.Context, signals <-chan os.Signal, ready func(
 				c.logger.Info("stopped")
 			}
 			return err
+		case <-alive.C:
+			c.tell("WATCHDOG=1")
+		case <-drain:
+			stop()
 		case received := <-signals:
-			if received == syscall.SIGHUP {
-				c.reload()
+			switch received {
+			case syscall.SIGHUP:
+				c.reload(context.Background())
+				continue
+			case syscall.SIGUSR1:
+				c.reopen()
 				continue
 			}
 			urgency = urgency.after(received)
 			c.logger.Info("stopping", zap.Stringer("signal", received), zap.Bool("graceful", urgency == finishing))
-			c.notify("STOPPING=1")
-			stop()
+			c.tell("STOPPING=1\nSTATUS=stopping")
 			switch urgency {
+			case finishing:
+				drain = c.lastCall()
+				continue
 			case cutting:
-				c.edge.listeners.Close()
+				c.edge.listeners.Hurry()
 			case leaving:
 				return errLeft
 			}
+			stop()
 		}
 	}
+}
+
+// lastCall turns the health endpoints red, and returns what tells that those who
+// ask them have had their time to send nobody here any more.
+func (c *control) lastCall() <-chan time.Time {
+	c.edge.stopping.Store(true)
+	c.edge.mu.Lock()
+	delay := c.edge.config.Limits.PreStopDelay
+	c.edge.mu.Unlock()
+	if delay > 0 {
+		c.logger.Info("serving on until others have noticed", zap.Int64("pre_stop_delay_ms", delay.Milliseconds()))
+	}
+	return time.After(delay)
+}
+
+// tell tells the service manager something.
+func (c *control) tell(state string) {
+	if err := c.service.notify(state); err != nil {
+		c.logger.Warn("service manager not told", zap.String("state", state), zap.Error(err))
+	}
+}
+
+// summary is what the service manager shows of a process that serves.
+func (c *control) summary() string {
+	e := c.edge
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	text := fmt.Sprintf("STATUS=serving %d sites, configuration %s of %s", len(e.config.Sites), e.config.Hash(), e.loaded.Format(time.RFC3339))
+	if e.last != nil && !e.last.OK {
+		text += "; the last reload failed: " + oneLine(e.last.Error)
+	}
+	return text
+}
+
+func (c *control) reopen() {
+	if err := c.logging.reopen(); err != nil {
+		c.logger.Error("logs not reopened", zap.Error(err), zap.String("hint", hintOf(err)))
+		return
+	}
+	c.logger.Info("logs reopened")
 }
 
 // level is how urgent a stop is. Each further signal makes it more so.
@@ -72,7 +141,7 @@ type level int
 const (
 	serving   level = iota
 	finishing       // requests in flight finish, within limits.shutdown_timeout
-	cutting         // connections are cut; challenge records are still removed from DNS
+	cutting         // they get a second; challenge records are still removed from DNS
 	leaving         // nothing is waited for
 )
 
@@ -97,7 +166,7 @@ func (c *control) offer() {
 	e.admin.Serve(admin.Control{
 		Status:   e.status,
 		Pulse:    e.pulse,
-		Reload:   func(context.Context) admin.Reload { return c.reload() },
+		Reload:   c.reload,
 		Renew:    e.certificates.Renew,
 		Purge:    e.proxy.Purge,
 		Drain:    e.proxy.Drain,
@@ -108,20 +177,35 @@ func (c *control) offer() {
 
 // reload reads the configuration again, and remembers and returns what came of
 // it. Whatever is wrong with the new one, the old one keeps serving.
-func (c *control) reload() admin.Reload {
-	result := c.tryReload()
+func (c *control) reload(ctx context.Context) admin.Reload {
+	c.reloading.Lock()
+	defer c.reloading.Unlock()
+	c.tell(fmt.Sprintf("RELOADING=1\nMONOTONIC_USEC=%d", monotonic().Microseconds()))
+	// Whoever asked may go away; half a reload there is not.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), reloadTimeout)
+	defer cancel()
+	result := c.tryReload(ctx)
 	c.edge.mu.Lock()
 	c.edge.last = &result
 	c.edge.mu.Unlock()
+	c.tell("READY=1\n" + c.summary())
 	return result
 }
 
-func (c *control) tryReload() admin.Reload {
-	result := admin.Reload{At: time.Now().UTC()}
+// reloadTimeout bounds what a reload waits for, which is next to nothing.
+const reloadTimeout = 20 * time.Second
+
+func (c *control) tryReload(ctx context.Context) admin.Reload {
+	began := time.Now()
+	result := admin.Reload{At: began.UTC()}
+	if stale := c.edge.stale(); stale != "" {
+		c.logger.Warn("the configuration file is not the one that was edited", zap.String("cause", stale), zap.String("hint", staleHint))
+		result.Problems = append(result.Problems, admin.Problem{Place: c.edge.path(), Message: stale, Hint: staleHint, Warning: true})
+	}
 	cfg, problems := c.load()
 	if err := problems.Err(); err != nil {
 		logProblems(c.logger, problems)
-		result.Problems = problemsOf(problems)
+		result.Problems = append(result.Problems, problemsOf(problems)...)
 		result.Error = "the configuration has problems; the previous one keeps serving"
 		result.Hint = "mend them; sallyport check shows them with their lines"
 		c.logger.Error("reload failed; the previous configuration keeps serving",
@@ -129,10 +213,10 @@ func (c *control) tryReload() admin.Reload {
 		return result
 	}
 	before := c.edge.hash()
-	more, err := c.edge.reload(cfg)
+	more, err := c.edge.reload(ctx, cfg)
 	problems = append(problems, more...)
 	logProblems(c.logger, problems)
-	result.Problems = problemsOf(problems)
+	result.Problems = append(result.Problems, problemsOf(problems)...)
 	if err != nil {
 		result.Error, result.Hint = err.Error()+"; the previous configuration keeps serving", hintOf(err)
 		c.logger.Error("reload failed; the previous configuration keeps serving",
@@ -140,53 +224,23 @@ func (c *control) tryReload() admin.Reload {
 		return result
 	}
 	tuneMemory(cfg.Runtime, c.logger)
-	c.logger.Info("configuration reloaded", zap.Int("sites", len(cfg.Sites)), zap.String("hash", cfg.Hash()))
+	c.logger.Info("configuration reloaded", zap.Int("sites", len(cfg.Sites)), zap.String("hash", cfg.Hash()),
+		zap.Int64("duration_ms", time.Since(began).Milliseconds()))
 	result.OK, result.Changed = true, cfg.Hash() != before
 	return result
 }
 
 // needsRestart names the first setting that differs and that only a restart
-// can change, or is empty.
+// can change, or is empty. Where certificates are kept and where commands find
+// the process are what others know it by.
 func needsRestart(before, after *config.Config) string {
 	switch {
-	case !slices.Equal(before.Listen.HTTP, after.Listen.HTTP):
-		return "listen.http"
-	case !slices.Equal(before.Listen.HTTPS, after.Listen.HTTPS):
-		return "listen.https"
-	case before.Listen.HTTP3 != after.Listen.HTTP3:
-		return "listen.http3"
-	case !slices.Equal(before.Listen.ProxyProtocol, after.Listen.ProxyProtocol):
-		return "listen.proxy_protocol"
 	case before.Storage != after.Storage:
 		return "storage"
 	case before.SocketPath() != after.SocketPath():
 		return "admin.socket"
 	case !slices.Equal(before.Admin.Listen, after.Admin.Listen):
 		return "admin.listen"
-	case before.Log != after.Log:
-		return "log"
-	case before.Runtime.Pressure != after.Runtime.Pressure:
-		return "runtime.pressure"
-	case listenLimits(before.Limits) != listenLimits(after.Limits):
-		return "a limit of the listeners (connections, connections_per_address, request_header_bytes, request_header_count, uri_length, request_header_timeout, handshake_timeout, idle_timeout, min_rate, min_rate_grace, http2_streams or shutdown_timeout)"
 	}
 	return ""
-}
-
-// listenLimits keeps of the limits those that the listeners are opened with.
-func listenLimits(limits config.Limits) config.Limits {
-	return config.Limits{
-		Connections:           limits.Connections,
-		ConnectionsPerAddress: limits.ConnectionsPerAddress,
-		MinRate:               limits.MinRate,
-		MinRateGrace:          limits.MinRateGrace,
-		RequestHeaderBytes:    limits.RequestHeaderBytes,
-		RequestHeaderCount:    limits.RequestHeaderCount,
-		URILength:             limits.URILength,
-		RequestHeaderTimeout:  limits.RequestHeaderTimeout,
-		HandshakeTimeout:      limits.HandshakeTimeout,
-		IdleTimeout:           limits.IdleTimeout,
-		HTTP2Streams:          limits.HTTP2Streams,
-		ShutdownTimeout:       limits.ShutdownTimeout,
-	}
 }

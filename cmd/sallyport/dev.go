@@ -35,6 +35,7 @@ func newDevCommand(sealed sealing) *cobra.Command {
 			return serve(cmd.Context(), serveOptions{
 				sealed: sealed,
 				load:   func() (*config.Config, config.Problems) { return config.Parse("dev", source) },
+				stdout: cmd.OutOrStdout(),
 				stderr: cmd.ErrOrStderr(),
 				ready: func(e *edge) {
 					_, _ = fmt.Fprint(cmd.OutOrStdout(), options.greeting(e.addresses()))

@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -38,6 +38,7 @@ type edge struct {
 	roots          *x509.CertPool
 	credentialsDir string
 	logger         *zap.Logger
+	logging        *logging
 
 	started  time.Time
 	events   *admin.Events
@@ -50,12 +51,16 @@ type edge struct {
 	config *config.Config
 	loaded time.Time
 	last   *admin.Reload // nil: none yet
+
+	stopping atomic.Bool // set first of all, so that nobody is sent here any more
 }
 
 type edgeOptions struct {
 	config         *config.Config
 	credentialsDir string
 	logging        *logging
+	passed         []listen.Passed // sockets that were open before
+	holdUDP        <-chan struct{} // as of listen.Options
 }
 
 // openEdge builds everything and opens the sockets. It starts no goroutine; on
@@ -63,7 +68,7 @@ type edgeOptions struct {
 func openEdge(ctx context.Context, options edgeOptions) (_ *edge, err error) {
 	now := time.Now().UTC()
 	e := &edge{
-		config: options.config, credentialsDir: options.credentialsDir, logger: options.logging.Logger,
+		config: options.config, credentialsDir: options.credentialsDir, logger: options.logging.Logger, logging: options.logging,
 		started: now, loaded: now, events: options.logging.events,
 		history: metrics.NewHistory(), registry: newRegistry(),
 	}
@@ -82,8 +87,8 @@ func openEdge(ctx context.Context, options edgeOptions) (_ *edge, err error) {
 		return nil, err
 	}
 	e.memory = pressure.New(pressure.Options{Percent: e.config.Runtime.Pressure, Logger: e.logger.Named("memory")})
-	e.proxy = proxy.New(proxy.Options{Logger: e.logger.Named("proxy"), Roots: e.roots, HTTPSPort: httpsPort(e.config), Overloaded: e.memory.Refusing,
-		Observers: []proxy.Observer{e.history, metrics.New(e.registry)}})
+	e.proxy = proxy.New(proxy.Options{Logger: e.logger.Named("proxy"), Roots: e.roots, Overloaded: e.memory.Refusing,
+		Logs: options.logging.outputs, Observers: []proxy.Observer{e.history, metrics.New(e.registry)}})
 	generation, err := e.proxy.Prepare(e.config)
 	if err != nil {
 		return nil, err
@@ -94,9 +99,12 @@ func openEdge(ctx context.Context, options edgeOptions) (_ *edge, err error) {
 			e.proxy.Close()
 		}
 	}()
-	if e.listeners, err = listen.Open(ctx, e.listenOptions()); err != nil {
+	open := e.listenOptions(e.config)
+	open.Passed, open.HoldUDP = options.passed, options.holdUDP
+	if e.listeners, err = listen.Open(ctx, open); err != nil {
 		return nil, err
 	}
+	e.registry.MustRegister(newRefusals(e.listeners))
 	e.memory.OnShort(e.proxy.Relieve)
 	e.memory.OnShort(e.listeners.Relieve)
 	if path := e.config.SocketPath(); path != "" {
@@ -114,17 +122,17 @@ func (e *edge) fromOptions() tlsmgr.FromOptions {
 	return tlsmgr.FromOptions{CredentialsDir: e.credentialsDir, Roots: e.roots}
 }
 
-func (e *edge) listenOptions() listen.Options {
-	limits := e.config.Limits
+func (e *edge) listenOptions(cfg *config.Config) listen.Options {
+	limits := cfg.Limits
 	return listen.Options{
-		HTTP:                  e.config.Listen.HTTP,
-		HTTPS:                 e.config.Listen.HTTPS,
-		HTTP3:                 e.config.Listen.HTTP3,
+		HTTP:                  cfg.Listen.HTTP,
+		HTTPS:                 cfg.Listen.HTTPS,
+		HTTP3:                 cfg.Listen.HTTP3,
 		Handler:               e.proxy,
 		Redirect:              e.proxy.RedirectHandler(),
 		GetCertificate:        e.certificates.GetCertificate,
 		ClientAuth:            e.proxy.ClientAuth,
-		Balancers:             balancers(e.config),
+		Balancers:             balancers(cfg),
 		Overloaded:            e.memory.Refusing,
 		Connections:           limits.Connections,
 		ConnectionsPerAddress: limits.ConnectionsPerAddress,
@@ -154,22 +162,11 @@ func balancers(cfg *config.Config) func(netip.Addr) bool {
 // health answers `sallyport healthcheck` with what is wrong. A name whose
 // certificate is late does not make the process sick: restarting would not
 // help, and the other names are served.
-func (e *edge) health() []string { return nil }
-
-// httpsPort is the port that redirects from plain HTTP lead to.
-func httpsPort(cfg *config.Config) int {
-	if len(cfg.Listen.HTTPS) == 0 {
-		return 443
+func (e *edge) health() []string {
+	if e.stopping.Load() {
+		return []string{"stopping"}
 	}
-	_, port, err := net.SplitHostPort(cfg.Listen.HTTPS[0])
-	if err != nil {
-		return 443
-	}
-	number, err := strconv.Atoi(port)
-	if err != nil {
-		return 443
-	}
-	return number
+	return nil
 }
 
 // run serves until ctx ends, lets requests in flight finish, and returns when
@@ -206,10 +203,9 @@ func (e *edge) run(ctx context.Context) error {
 	return err
 }
 
-// reload replaces the configuration. On error the old one keeps serving. What
-// needs new sockets or another storage directory is refused: these need a
-// restart.
-func (e *edge) reload(cfg *config.Config) (config.Problems, error) {
+// reload replaces the configuration: all of it or, on error, nothing. What has
+// to be started with is refused, see needsRestart.
+func (e *edge) reload(ctx context.Context, cfg *config.Config) (config.Problems, error) {
 	e.reloading.Lock()
 	defer e.reloading.Unlock()
 	if changed := needsRestart(e.config, cfg); changed != "" {
@@ -226,10 +222,23 @@ func (e *edge) reload(cfg *config.Config) (config.Problems, error) {
 	if err != nil {
 		return problems, err
 	}
-	if err := e.certificates.Apply(settings); err != nil {
+	relog, err := e.logging.prepare(cfg.Log)
+	if err != nil {
 		return problems, err
 	}
+	sockets, err := e.listeners.Prepare(ctx, e.listenOptions(cfg))
+	if err != nil {
+		return problems, err
+	}
+	if err := e.certificates.Apply(settings); err != nil {
+		sockets.Discard()
+		return problems, err
+	}
+	// From here on nothing can fail.
 	e.proxy.Commit(generation)
+	e.listeners.Commit(sockets)
+	e.memory.SetPercent(cfg.Runtime.Pressure)
+	relog()
 	e.mu.Lock()
 	e.config, e.loaded = cfg, time.Now().UTC()
 	e.mu.Unlock()

@@ -92,7 +92,7 @@ func (o *operator) explain(ctx context.Context, q explain.Question, online bool)
 	if err != nil {
 		return nil, err
 	}
-	p := proxy.New(proxy.Options{Logger: zap.NewNop(), Roots: roots, HTTPSPort: httpsPort(cfg)})
+	p := proxy.New(proxy.Options{Logger: zap.NewNop(), Roots: roots})
 	generation, err := p.Prepare(cfg)
 	if err != nil {
 		return nil, err
@@ -115,10 +115,7 @@ func (e *edge) explain(_ context.Context, form url.Values) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	e.mu.Lock()
-	cfg := e.config
-	e.mu.Unlock()
-	complete(answer, q, cfg, e.certificates.Status())
+	complete(answer, q, e.current(), e.certificates.Status())
 	return answer, nil
 }
 

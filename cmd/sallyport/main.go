@@ -79,6 +79,7 @@ func newRoot(sealed sealing) *cobra.Command {
 		newRunCommand(sealed),
 		newCheckCommand(sealed),
 		newDevCommand(sealed),
+		newDoctorCommand(sealed),
 		newHealthcheckCommand(),
 		newSchemaCommand(),
 		newVersionCommand(),

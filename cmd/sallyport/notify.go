@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // notifyTimeout bounds a message to the service manager, whose socket could be
@@ -30,4 +32,24 @@ func (m serviceManager) notify(state string) error {
 		return fmt.Errorf("service manager: %w", err)
 	}
 	return nil
+}
+
+// watchdog returns a ticker at half the interval within which the service manager
+// wants to hear from us (sd_watchdog_enabled(3)), or one that never ticks.
+func (m serviceManager) watchdog() *time.Ticker {
+	if m.watchdogEvery <= 0 {
+		ticker := time.NewTicker(time.Hour)
+		ticker.Stop()
+		return ticker
+	}
+	return time.NewTicker(max(m.watchdogEvery/2, time.Millisecond))
+}
+
+// monotonic is the time that RELOADING=1 has to be sent with (sd_notify(3)).
+func monotonic() time.Duration {
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+		return 0
+	}
+	return time.Duration(now.Nano())
 }

@@ -18,9 +18,10 @@ func newRunCommand(sealed sealing) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Serve until told to stop",
-		Long: "Serve what the configuration says. Logs go to standard error.\n\n" +
+		Long: "Serve what the configuration says. Logs go to standard error unless it says otherwise.\n\n" +
 			"Signals, as nginx's: HUP reloads the configuration, QUIT finishes what is in\n" +
-			"flight and stops, TERM and INT cut connections and stop. Each further signal makes it more urgent.",
+			"flight and stops, TERM and INT give it a second, USR1 opens log files anew. Each further signal\n" +
+			"to stop makes it more urgent.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			load := func() (*config.Config, config.Problems) { return config.Load(path) }
@@ -28,6 +29,7 @@ func newRunCommand(sealed sealing) *cobra.Command {
 				sealed:         sealed,
 				load:           load,
 				credentialsDir: credentialsDir,
+				stdout:         cmd.OutOrStdout(),
 				stderr:         cmd.ErrOrStderr(),
 			})
 		},
@@ -42,7 +44,7 @@ type serveOptions struct {
 	sealed         sealing
 	load           func() (*config.Config, config.Problems)
 	credentialsDir string
-	stderr         io.Writer
+	stdout, stderr io.Writer
 	ready          func(*edge) // called once everything listens; may be nil
 }
 
@@ -55,11 +57,11 @@ func serve(ctx context.Context, options serveOptions) error {
 	if err := problems.Err(); err != nil {
 		return err
 	}
-	logger, err := newLogging(cfg.Log, options.stderr)
+	logger, err := newLogging(loggingOptions{cfg.Log, options.stdout, options.stderr})
 	if err != nil {
 		return err
 	}
-	defer func() { _ = logger.Sync() }()
+	defer logger.start()()
 	defer zap.RedirectStdLog(logger.Named("library"))()
 	logger.Info("starting", zap.String("version", version()), zap.Int("pid", os.Getpid()))
 	options.sealed.log(logger.Logger)
@@ -67,20 +69,21 @@ func serve(ctx context.Context, options serveOptions) error {
 	logProblems(logger.Logger, problems)
 
 	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGINT)
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGINT, syscall.SIGUSR1)
 	defer signal.Stop(signals)
-	signal.Ignore(syscall.SIGUSR1, syscall.SIGPIPE) // nginx reopens its logs on USR1; ours go to standard error
+	signal.Ignore(syscall.SIGPIPE) // a log's reader that is gone stops no proxy
 
-	edge, err := openEdge(ctx, edgeOptions{config: cfg, credentialsDir: options.credentialsDir, logging: logger})
+	if err := options.sealed.service.doubt; err != nil {
+		return err
+	}
+	edge, err := openEdge(ctx, edgeOptions{
+		config: cfg, credentialsDir: options.credentialsDir, logging: logger,
+		passed: options.sealed.service.sockets,
+	})
 	if err != nil {
 		return err
 	}
-	notify := func(state string) {
-		if err := options.sealed.service.notify(state); err != nil {
-			logger.Warn("service manager not told", zap.String("state", state), zap.Error(err))
-		}
-	}
-	control := &control{edge: edge, load: options.load, notify: notify, logging: logger, logger: logger.Logger}
+	control := &control{edge: edge, load: options.load, service: options.sealed.service, logging: logger, logger: logger.Logger}
 	return control.run(ctx, signals, options.ready)
 }
 

@@ -8,9 +8,11 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"io"
 	"math/big"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"strconv"
 	"strings"
@@ -29,7 +31,9 @@ import (
 //
 //	exits CODE COMMAND [ARG ...]          run a command and expect its exit code
 //	internet ZONE [ZONE ...]              start the stand-ins; sets $CA, $API, $DNS and writes root.pem
-//	token VALUE ZONE[,ZONE] [FLAG ...]    register a token: nodns, revoked, account, filtered
+//	token VALUE ZONE[,ZONE] [FLAG ...]    register a token: nodns, readonly, revoked, account, filtered
+//	record ZONE TYPE NAME CONTENT         put a record into the DNS
+//	authority SECONDS                     start a CA's directory whose clock is that far off; sets $AUTHORITY and writes authority.pem
 //	fail STATUS                           every API call from now on fails with this status
 //	expand FILE [FILE ...]                replace variables in a file
 //	certificate FILE KEY NAME [expired]   write a self-signed certificate and its key
@@ -49,7 +53,10 @@ func TestScripts(t *testing.T) {
 			"internet": startInternet,
 			"token":    addToken,
 			"fail":     failCalls,
-			"expand":   expandFiles,
+
+			"record":    setRecord,
+			"authority": startAuthority,
+			"expand":    expandFiles,
 
 			"certificate": writeCertificate,
 			"listen":      takePort,
@@ -109,6 +116,8 @@ func addToken(ts *testscript.TestScript, neg bool, args []string) {
 		switch flag {
 		case "nodns":
 			token.Permissions = acmetest.ZoneRead
+		case "readonly":
+			token.Permissions = acmetest.ZoneRead | acmetest.DNSRead
 		case "revoked":
 			token.Revoked = true
 		case "account":
@@ -182,4 +191,26 @@ func awaitServing(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("it is not serving after 20 s")
 		}
 	}
+}
+
+func setRecord(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 4 {
+		ts.Fatalf("usage: record ZONE TYPE NAME CONTENT")
+	}
+	outsideOf(ts).world.API.SetRecord(args[0], acmetest.Record{Type: args[1], Name: args[2], Content: args[3]})
+}
+
+func startAuthority(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: authority SECONDS")
+	}
+	seconds, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Date", time.Now().UTC().Add(time.Duration(seconds)*time.Second).Format(http.TimeFormat))
+		_, _ = io.WriteString(w, `{"newOrder":"https://127.0.0.1/","meta":{"externalAccountRequired":true,"caaIdentities":["ca.test"]}}`)
+	}))
+	ts.Defer(server.Close)
+	ts.Setenv("AUTHORITY", server.URL+"/dir")
+	ts.Check(os.WriteFile(ts.MkAbs("authority.pem"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600))
 }

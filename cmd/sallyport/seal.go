@@ -2,12 +2,17 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/sallyport/sallyport/proxy/listen"
 )
 
 // This file is the only one in the project that reads the environment, and it
@@ -42,7 +47,10 @@ var errSealedTwice = errors.New("the environment was not empty after re-executio
 // pass the seal. They steer start-up notification and never a credential,
 // proxy or path of ours.
 type serviceManager struct {
-	notifySocket string // NOTIFY_SOCKET: where READY=1 goes; empty when nobody asks
+	notifySocket  string        // NOTIFY_SOCKET: where READY=1 goes; empty when nobody asks
+	watchdogEvery time.Duration // WATCHDOG_USEC: how often it wants to hear from us; 0 is never
+	sockets       []listen.Passed
+	doubt         error // about the sockets
 }
 
 // serviceVariables are the service manager's protocol: sd_notify(3),
@@ -74,8 +82,41 @@ func sealBy(exec func(path string, args, environment []string) error) sealing {
 // finish takes the service manager's variables in and clears the rest.
 func (s sealing) finish() sealing {
 	s.service.notifySocket = os.Getenv("NOTIFY_SOCKET")
+	if forUs(os.Getenv("WATCHDOG_PID")) {
+		usec, _ := strconv.ParseInt(os.Getenv("WATCHDOG_USEC"), 10, 64)
+		s.service.watchdogEvery = time.Duration(usec) * time.Microsecond
+	}
+	if os.Getenv("LISTEN_PID") == strconv.Itoa(os.Getpid()) {
+		s.service.sockets, s.service.doubt = passedSockets(os.Getenv("LISTEN_FDS"), os.Getenv("LISTEN_FDNAMES"))
+	}
 	os.Clearenv()
 	return s
+}
+
+// forUs reports whether a variable names this process, or nobody.
+func forUs(pid string) bool { return pid == "" || pid == strconv.Itoa(os.Getpid()) }
+
+// firstPassed is the descriptor of the first passed socket (sd_listen_fds(3)).
+const firstPassed = 3
+
+// passedSockets takes the sockets over that the service manager opened. They are
+// not for programs that we start.
+func passedSockets(count, names string) ([]listen.Passed, error) {
+	n, err := strconv.Atoi(count)
+	if err != nil || n < 0 || n > 1024 {
+		return nil, fmt.Errorf("LISTEN_FDS is %q, which is no number of sockets", count)
+	}
+	name := strings.Split(names, ":")
+	var list []listen.Passed
+	for i := range n {
+		syscall.CloseOnExec(firstPassed + i)
+		one := listen.Passed{File: os.NewFile(uintptr(firstPassed+i), "passed socket")}
+		if i < len(name) {
+			one.Name = name[i]
+		}
+		list = append(list, one)
+	}
+	return list, nil
 }
 
 // reexecute replaces the process image. It returns only on failure.

@@ -27,7 +27,7 @@ func (e *edge) status() *admin.Status {
 	s := &admin.Status{
 		Schema: admin.Schema, Version: version(), PID: os.Getpid(), Started: e.started, Now: now,
 		Problems:    e.health(),
-		Config:      admin.Config{Path: cfg.File(), Hash: cfg.Hash(), LoadedAt: loaded, Last: last},
+		Config:      admin.Config{Path: cfg.File(), Hash: cfg.Hash(), LoadedAt: loaded, Last: last, Stale: e.stale()},
 		Listeners:   e.listenerStatus(),
 		Connections: connectionStatus(e),
 		Traffic:     e.traffic(now),
@@ -74,6 +74,9 @@ func (e *edge) listenerStatus() []admin.Listener {
 	}
 	for _, address := range secure {
 		list = append(list, admin.Listener{Name: "https", Address: address.String()})
+	}
+	for _, address := range e.listeners.AddrsUDP() {
+		list = append(list, admin.Listener{Name: "http3", Address: address.String()})
 	}
 	return list
 }

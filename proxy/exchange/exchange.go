@@ -190,9 +190,17 @@ func New(r *http.Request) *Exchange {
 	return x
 }
 
+// peered is the context of a server that has read r.RemoteAddr once for all
+// requests of a connection.
+type peered interface{ Peer() netip.AddrPort }
+
 // Fill is New for an exchange that is there already.
 func (x *Exchange) Fill(r *http.Request) {
 	x.Secure, x.Target = r.TLS != nil, r.RequestURI
-	x.Peer, _ = netip.ParseAddrPort(r.RemoteAddr)
+	if of, ok := r.Context().(peered); ok {
+		x.Peer = of.Peer()
+	} else {
+		x.Peer, _ = netip.ParseAddrPort(r.RemoteAddr)
+	}
 	x.Client = x.Peer.Addr().Unmap().WithZone("")
 }

@@ -75,9 +75,9 @@ func (a *acceptor) Accept() (net.Conn, error) {
 // state left in the kernel.
 func (a *acceptor) admit(plain net.Conn) *conn {
 	peer := household(plain.RemoteAddr())
-	reason := "limits.connections_per_address"
+	reason, counted := "limits.connections_per_address", tcpAddress
 	if a.overloaded != nil && a.overloaded() {
-		reason = "memory is short"
+		reason, counted = "memory is short", tcpMemory
 	} else if a.conns.caps.admit(peer) {
 		return a.conns.add(plain, peer, true)
 	}
@@ -85,6 +85,7 @@ func (a *acceptor) admit(plain net.Conn) *conn {
 		_ = tcp.SetLinger(0)
 	}
 	_ = plain.Close()
+	a.conns.counters.refused.add(counted)
 	a.logger.Warn("connection refused", zap.String("cause", reason), zap.Stringer("address", peer))
 	return nil
 }

@@ -14,17 +14,23 @@ import (
 // caps counts open connections, in all and for each address, and says when
 // there are enough. IPv6 counts by /64, the least that one customer gets.
 type caps struct {
+	mu         sync.Mutex
 	most       int // in all; 0 is no limit
 	perAddress int // 0 is no limit
-
-	mu      sync.Mutex
-	total   int
-	by      map[netip.Addr]int
-	vacancy chan struct{} // closed and renewed when a connection leaves; nil while nobody waits
+	total      int
+	by         map[netip.Addr]int
+	vacancy    chan struct{} // closed and renewed when a connection leaves; nil while nobody waits
 }
 
 func newCaps(most, perAddress int) *caps {
 	return &caps{most: most, perAddress: perAddress, by: make(map[netip.Addr]int)}
+}
+
+// set changes the limits. Whoever is open stays.
+func (c *caps) set(most, perAddress int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.most, c.perAddress = most, perAddress
 }
 
 // ownFiles are descriptors that are neither of a client's connection nor of one

@@ -14,6 +14,9 @@ type Counts struct {
 	// session was resumed; Failed the others. QUIC's are not among them.
 	TLS12, TLS12Resumed, TLS13, TLS13Resumed uint64
 	Failed                                   uint64
+
+	// Refused has every kind of refusal, those that never happened too.
+	Refused []Refusal
 }
 
 // Handshakes is the sum of those that succeeded, and how many of them resumed.
@@ -26,6 +29,7 @@ func (c *Counts) Handshakes() (all, resumed uint64) {
 type counters struct {
 	accepted, failed atomic.Uint64
 	shaken           [2][2]atomic.Uint64 // version 1.2 or 1.3, new or resumed
+	refused          refusals
 }
 
 func (c *counters) shook(state tls.ConnectionState) {
@@ -46,6 +50,7 @@ func (s *Server) Counts() Counts {
 		Open: s.conns.size(), Accepted: c.accepted.Load(), Failed: c.failed.Load(),
 		TLS12: c.shaken[0][0].Load(), TLS12Resumed: c.shaken[0][1].Load(),
 		TLS13: c.shaken[1][0].Load(), TLS13Resumed: c.shaken[1][1].Load(),
+		Refused: c.refused.list(),
 	}
 }
 

@@ -27,10 +27,7 @@ type debt struct {
 // run keeps the table's clock and watch until ctx ends.
 func (g *guard) run(ctx context.Context) {
 	began := time.Now()
-	tick := 250 * time.Millisecond
-	if g.flows.rate > 0 {
-		tick = min(tick, max(g.flows.grace/8, 5*time.Millisecond))
-	}
+	tick := g.tick()
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
 	for {
@@ -39,14 +36,27 @@ func (g *guard) run(ctx context.Context) {
 			return
 		case <-ticker.C:
 			g.look(time.Since(began).Nanoseconds() + 1)
+			if now := g.tick(); now != tick {
+				tick = now
+				ticker.Reset(tick)
+			}
 		}
 	}
+}
+
+// tick is how often to look.
+func (g *guard) tick() time.Duration {
+	const most = 250 * time.Millisecond
+	if g.flows.rate.Load() <= 0 {
+		return most
+	}
+	return min(most, max(g.flows.patience()/8, 5*time.Millisecond))
 }
 
 // look takes note of the time, and cuts those whose client has had its share.
 func (g *guard) look(now int64) {
 	before := g.conns.clock.Swap(now)
-	if g.flows.rate <= 0 {
+	if g.flows.rate.Load() <= 0 {
 		return
 	}
 	passed := time.Duration(now - before)
@@ -81,7 +91,7 @@ func (c *conn) waits(before, now int64) bool {
 func (g *guard) charge(c *conn, passed time.Duration) {
 	taken := acknowledged(c.Conn)
 	if !c.debt.open {
-		c.debt = debt{open: true, acked: taken, credit: g.flows.grace}
+		c.debt = debt{open: true, acked: taken, credit: g.flows.patience()}
 		return
 	}
 	c.debt.credit = g.flows.earn(c.debt.credit-passed, int64(taken-c.debt.acked))
@@ -97,6 +107,7 @@ func (g *guard) cut(c *conn) {
 	if tcp, ok := c.Conn.(lingerer); ok {
 		_ = tcp.SetLinger(0)
 	}
+	g.conns.counters.refused.add(tcpSlow)
 	g.logger.Debug("connection cut: the client reads slower than limits.min_rate", zap.Stringer("client", c.RemoteAddr()))
 	c.cut()
 }

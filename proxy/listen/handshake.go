@@ -18,18 +18,20 @@ import (
 type handshaker struct {
 	*acceptor
 	config  *tls.Config
-	timeout time.Duration
+	timeout func() time.Duration // for a whole handshake, now
 	ready   chan *tls.Conn
+	over    chan struct{} // closed when no handshake is under way and none will be
 	workers sync.WaitGroup
 }
 
-func newHandshaker(a *acceptor, config *tls.Config, timeout time.Duration) *handshaker {
-	return &handshaker{acceptor: a, config: config, timeout: timeout, ready: make(chan *tls.Conn)}
+func newHandshaker(a *acceptor, config *tls.Config, timeout func() time.Duration) *handshaker {
+	return &handshaker{acceptor: a, config: config, timeout: timeout, ready: make(chan *tls.Conn), over: make(chan struct{})}
 }
 
-// run accepts and shakes hands until Close, and returns when every handshake
-// has ended.
+// run accepts and shakes hands until the socket is closed, and returns when
+// every handshake has ended.
 func (h *handshaker) run() {
+	defer close(h.over)
 	defer h.workers.Wait()
 	for {
 		plain, err := h.acceptor.Accept()
@@ -47,12 +49,14 @@ func (h *handshaker) Accept() (net.Conn, error) {
 		return c, nil
 	case <-h.done:
 		return nil, net.ErrClosed
+	case <-h.over:
+		return nil, net.ErrClosed
 	}
 }
 
 func (h *handshaker) shake(plain net.Conn) {
-	if h.timeout > 0 {
-		_ = plain.SetDeadline(time.Now().Add(h.timeout))
+	if limit := h.timeout(); limit > 0 {
+		_ = plain.SetDeadline(time.Now().Add(limit))
 	}
 	secure := tls.Server(plain, h.config)
 	// No context: a context that can end costs a goroutine per handshake. The

@@ -5,8 +5,10 @@ import (
 	"crypto/tls"
 	"errors"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -55,51 +57,66 @@ const (
 	goodbye = time.Second
 )
 
-// http3Engine serves HTTP/3 on the UDP sockets. It is made by Run; begin may
-// fail, end must follow it.
+// http3Engine serves HTTP/3 on the UDP sockets.
 type http3Engine struct {
-	options Options
+	server  *Server
 	conns   *table
 	logger  *zap.Logger
 	remarks *slog.Logger
+	limit   *rate.Limiter // of new connections from addresses that are not known to be the sender's
 
-	transports []*quic.Transport
-	listeners  []*quic.Listener
-
-	mu       sync.Mutex
-	sessions map[*session]struct{}
+	mu        sync.Mutex
+	endpoints map[*port]*endpoint
+	sessions  map[*session]struct{}
 }
 
-func newHTTP3Engine(o Options, conns *table, quiet *zap.Logger) *http3Engine {
+// endpoint is one UDP socket that is served.
+type endpoint struct {
+	transport *quic.Transport
+	listener  *quic.Listener
+	accepted  chan struct{} // closed when no more connections come out of the listener
+}
+
+func newHTTP3Engine(s *Server) *http3Engine {
 	return &http3Engine{
-		options:  o,
-		conns:    conns,
-		logger:   quiet,
-		remarks:  slog.New(slog.NewTextHandler(lines{quiet}, &slog.HandlerOptions{Level: slog.LevelWarn})),
-		sessions: make(map[*session]struct{}),
+		server:    s,
+		conns:     s.conns,
+		logger:    s.quiet,
+		remarks:   slog.New(slog.NewTextHandler(lines{s.quiet}, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		limit:     rate.NewLimiter(unprovenRate, unprovenBurst),
+		endpoints: make(map[*port]*endpoint),
+		sessions:  make(map[*session]struct{}),
 	}
 }
 
-// begin starts the engine's own goroutines on each socket.
-func (e *http3Engine) begin(sockets []net.PacketConn, base *tls.Config) error {
-	config := http3.ConfigureTLSConfig(base)
-	config.MinVersion = tls.VersionTLS13
-	limit := rate.NewLimiter(unprovenRate, unprovenBurst)
-	for _, socket := range sockets {
-		transport := &quic.Transport{
-			Conn:                socket,
-			VerifySourceAddress: func(a net.Addr) bool { return !limit.Allow() || e.conns.caps.crowded(household(a)) },
-			ConnContext:         e.admit,
-		}
-		// Not ListenEarly: requests are served when the handshake is done, and
-		// 0-RTT, which can be replayed, is off.
-		listener, err := transport.Listen(config, e.quicConfig())
-		if err != nil {
-			return &Error{Address: socket.LocalAddr().String() + udpSuffix, Err: plainCause(err)}
-		}
-		e.transports = append(e.transports, transport)
-		e.listeners = append(e.listeners, listener)
+// options are those for new connections.
+func (e *http3Engine) options() *Options { return &e.server.stack.Load().options }
+
+// begin serves a socket, unless it is served already.
+func (e *http3Engine) begin(p *port) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.endpoints[p] != nil {
+		return nil
 	}
+	config := http3.ConfigureTLSConfig(e.server.tls)
+	config.MinVersion = tls.VersionTLS13
+	transport := &quic.Transport{
+		Conn:                p.udp,
+		VerifySourceAddress: func(a net.Addr) bool { return !e.limit.Allow() || e.conns.caps.crowded(household(a)) },
+		ConnContext:         e.admit,
+	}
+	first := e.quicConfig()
+	first.GetConfigForClient = func(*quic.ClientInfo) (*quic.Config, error) { return e.quicConfig(), nil }
+	// Not ListenEarly: requests are served when the handshake is done, and
+	// 0-RTT, which can be replayed, is off.
+	listener, err := transport.Listen(config, first)
+	if err != nil {
+		return &Error{Address: p.addr().String() + udpSuffix, Err: plainCause(err)}
+	}
+	at := &endpoint{transport, listener, make(chan struct{})}
+	e.endpoints[p] = at
+	e.server.workers.Go(func() { e.accept(at) })
 	return nil
 }
 
@@ -112,7 +129,8 @@ var errFull = errors.New("too many connections")
 // packets in its name.
 func (e *http3Engine) admit(ctx context.Context, client *quic.ClientInfo) (context.Context, error) {
 	peer := household(client.RemoteAddr)
-	if overloaded := e.options.Overloaded; overloaded != nil && overloaded() || !e.conns.room() || !e.conns.caps.admit(peer) {
+	if overloaded := e.options().Overloaded; overloaded != nil && overloaded() || !e.conns.room() || !e.conns.caps.admit(peer) {
+		e.conns.counters.refused.add(h3Full)
 		return nil, errFull
 	}
 	context.AfterFunc(ctx, func() { e.conns.caps.release(peer) })
@@ -120,13 +138,14 @@ func (e *http3Engine) admit(ctx context.Context, client *quic.ClientInfo) (conte
 }
 
 func (e *http3Engine) quicConfig() *quic.Config {
-	streams := int64(e.options.HTTP2Streams)
+	o := e.options()
+	streams := int64(o.HTTP2Streams)
 	if streams <= 0 {
 		streams = 250
 	}
 	return &quic.Config{
 		Versions:                       []quic.Version{quic.Version1, quic.Version2},
-		HandshakeIdleTimeout:           e.options.HandshakeTimeout / 2, // the whole handshake gets twice that
+		HandshakeIdleTimeout:           o.HandshakeTimeout / 2, // the whole handshake gets twice that
 		MaxIdleTimeout:                 quicSilence,
 		KeepAlivePeriod:                quicKeepAlive,
 		InitialStreamReceiveWindow:     512 << 10,
@@ -138,64 +157,106 @@ func (e *http3Engine) quicConfig() *quic.Config {
 	}
 }
 
-// accept serves a listener's connections until it is closed. Should it fail by
-// itself, TCP goes on being served.
-func (e *http3Engine) accept(l *quic.Listener) {
+// accept serves the connections of an endpoint until its listener is closed.
+// Should it fail by itself, TCP goes on being served.
+func (e *http3Engine) accept(at *endpoint) {
+	defer close(at.accepted)
 	for {
-		c, err := l.Accept(context.Background())
+		c, err := at.listener.Accept(context.Background())
 		if err != nil {
 			if !errors.Is(err, quic.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
-				e.logger.Error("HTTP/3 ended", zap.String("address", l.Addr().String()), zap.Error(err))
+				e.logger.Error("HTTP/3 ended", zap.String("address", at.listener.Addr().String()), zap.Error(err))
 			}
 			return
 		}
-		go e.open(c).serve() // until the connection leaves the table
+		go e.open(at, c).serve() // until the connection leaves the table
 	}
 }
 
-// stopAccepting ends accept. Connections live on.
-func (e *http3Engine) stopAccepting() {
-	for _, l := range e.listeners {
-		_ = l.Close()
-	}
-}
-
-// drain tells every client by GOAWAY to send no more requests, and returns when
-// all connections are closed (those without a request soon, the others when
-// their requests are answered), or with ctx's error.
-func (e *http3Engine) drain(ctx context.Context) error {
+// retire ends a socket: drain, and then end.
+func (e *http3Engine) retire(ctx context.Context, p *port) {
 	e.mu.Lock()
-	var goodbyes sync.WaitGroup
+	at := e.endpoints[p]
+	delete(e.endpoints, p)
+	e.mu.Unlock()
+	if at != nil {
+		e.drainOne(ctx, at)
+		e.endOne(at)
+	}
+}
+
+// drain is drainOne for all. No socket may begin from now on.
+func (e *http3Engine) drain(ctx context.Context) {
+	var group sync.WaitGroup
+	for _, at := range e.all() {
+		group.Go(func() { e.drainOne(ctx, at) })
+	}
+	group.Wait()
+}
+
+// end is endOne for all.
+func (e *http3Engine) end() {
+	for _, at := range e.all() {
+		e.endOne(at)
+	}
+}
+
+func (e *http3Engine) all() []*endpoint {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Collect(maps.Values(e.endpoints))
+}
+
+// of returns the connections of an endpoint.
+func (e *http3Engine) of(at *endpoint) []*session {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var list []*session
 	for s := range e.sessions {
+		if s.endpoint == at {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+// drainOne accepts no connection any more, and tells every client by GOAWAY to
+// send no more requests. It returns when all connections are closed (those
+// without a request soon, the others when their requests are answered), or when
+// ctx ends.
+func (e *http3Engine) drainOne(ctx context.Context, at *endpoint) {
+	_ = at.listener.Close()
+	<-at.accepted
+	var goodbyes sync.WaitGroup
+	for _, s := range e.of(at) {
 		goodbyes.Go(s.drain)
 	}
-	e.mu.Unlock()
 	closed := make(chan struct{})
-	go func() { goodbyes.Wait(); close(closed) }() // ends when the table has cut what is left
+	go func() { goodbyes.Wait(); close(closed) }() // ends when somebody has cut what is left
 	select {
 	case <-closed:
-		return nil
 	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 
-// end releases what begin took, except for the sockets. Sessions are gone by
-// then, or are being cut.
-func (e *http3Engine) end() {
-	for _, t := range e.transports {
-		_ = t.Close()
+// endOne cuts what is left and does not read the socket any more.
+func (e *http3Engine) endOne(at *endpoint) {
+	for _, s := range e.of(at) {
+		s.entry.cut()
 	}
+	_ = at.transport.Close()
 }
 
 // session is one QUIC connection, with an HTTP/3 server to itself: so that
 // each can be told GOAWAY, and waited for, by itself.
 type session struct {
-	engine *http3Engine
-	quic   *quic.Conn
-	server *http3.Server
-	entry  *conn
-	most   int // requests under way
+	engine   *http3Engine
+	endpoint *endpoint
+	options  *Options
+	quic     *quic.Conn
+	server   *http3.Server
+	entry    *conn
+	most     int // requests under way
 
 	going  context.Context // until the client is to be told to go
 	goaway context.CancelFunc
@@ -218,14 +279,15 @@ func (d datagrams) Close() error {
 	return d.quic.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeNoError), "")
 }
 
-func (e *http3Engine) open(c *quic.Conn) *session {
-	s := &session{engine: e, quic: c, limit: e.options.IdleTimeout, most: 2 * int(e.quicConfig().MaxIncomingStreams)}
+func (e *http3Engine) open(at *endpoint, c *quic.Conn) *session {
+	o := e.options()
+	s := &session{engine: e, endpoint: at, options: o, quic: c, limit: o.IdleTimeout, most: 2 * int(e.quicConfig().MaxIncomingStreams)}
 	s.going, s.goaway = context.WithCancel(context.Background())
 	s.done = make(chan struct{})
 	s.entry = e.conns.add(datagrams{quic: c}, household(c.RemoteAddr()), false)
 	s.server = &http3.Server{
 		Handler:        s,
-		MaxHeaderBytes: e.options.RequestHeaderBytes,
+		MaxHeaderBytes: o.RequestHeaderBytes,
 		Logger:         e.remarks,
 		// No IdleTimeout: it counts a request from its first byte on, so half a
 		// head would hold the connection for ever.
@@ -255,6 +317,8 @@ func (s *session) serve() {
 // ServeHTTP answers one request.
 func (s *session) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !s.begin() {
+		s.engine.conns.counters.refused.add(h3Flood)
+		s.engine.logger.Debug("HTTP/3 connection ended", zap.String("client", r.RemoteAddr), zap.String("reason", "too many requests at once"))
 		_ = s.quic.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeExcessiveLoad), "too many requests at once")
 		return
 	}
@@ -270,13 +334,14 @@ func (s *session) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	delete(r.Header, "Host") // Request.Host has it; quic-go made sure that :authority agrees
 	if reason := h2.Check(r); reason != "" {
 		s.engine.logger.Debug("malformed HTTP/3 request", zap.String("client", r.RemoteAddr), zap.String("reason", reason))
+		s.engine.conns.counters.refused.add(h3Malformed)
 		w.WriteHeader(http.StatusBadRequest)
 		return
 	}
 	head := r.Method == http.MethodHead
-	settleBody(w, r, s.engine.options.RequestHeaderTimeout)
-	s.engine.options.Handler.ServeHTTP(w, r)
-	if limit := lastWrite(s.engine.options); limit > 0 {
+	settleBody(w, r, s.options.RequestHeaderTimeout)
+	s.options.Handler.ServeHTTP(w, r)
+	if limit := lastWrite(s.options); limit > 0 {
 		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(limit))
 	}
 	if head {

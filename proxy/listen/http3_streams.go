@@ -78,7 +78,7 @@ func (s *session) streams(going context.Context) error {
 // head bounds the time that the head of a request may take. When it is over the
 // stream is reset. [session.ServeHTTP] lifts it.
 func (s *session) head(stream *quic.Stream) {
-	if limit := s.engine.options.RequestHeaderTimeout; limit > 0 {
+	if limit := s.options.RequestHeaderTimeout; limit > 0 {
 		_ = stream.SetReadDeadline(time.Now().Add(limit))
 	}
 }

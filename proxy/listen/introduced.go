@@ -2,9 +2,7 @@ package listen
 
 import (
 	"net"
-	"sync"
-
-	"go.uber.org/zap"
+	"net/netip"
 
 	"github.com/sallyport/sallyport/proxy/listen/proxyproto"
 )
@@ -16,11 +14,17 @@ type lingerer interface{ SetLinger(seconds int) error }
 // introduced returns a listener whose connections have the address that a
 // listed load balancer names. It stands below the acceptor, so that the caps,
 // the table and everything above know only the client.
-func (s *Server) introduced(l net.Listener, workers *sync.WaitGroup, quiet *zap.Logger) net.Listener {
-	if s.options.Balancers == nil {
+func (s *Server) introduced(l net.Listener, way wayIn) net.Listener {
+	if !way.introduced {
 		return l
 	}
-	front := proxyproto.New(l, proxyproto.Options{Listed: s.options.Balancers, Timeout: s.options.HandshakeTimeout, Logger: quiet})
-	workers.Go(front.Run)
+	front := proxyproto.New(l, proxyproto.Options{Listed: s.balances, Timeout: way.timeout, Logger: s.quiet})
+	s.workers.Go(front.Run)
 	return front
+}
+
+// balances reports whether an address is that of a load balancer now.
+func (s *Server) balances(peer netip.Addr) bool {
+	listed := s.stack.Load().options.Balancers
+	return listed != nil && listed(peer)
 }

@@ -2,6 +2,7 @@ package listen
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -63,10 +64,8 @@ func TestABalancersClientIsTheRemoteAddressInEveryProtocol(t *testing.T) {
 		t.Errorf("TLS: %q", got)
 	}
 	secure = tls.Client(dialled(t, r.https, from("192.0.2.9")), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
-	h2, err := (&http2.Transport{}).NewClientConn(secure)
-	if err != nil {
-		t.Fatal(err)
-	}
+	h2 := &http2.Transport{DialTLSContext: func(context.Context, string, string, *tls.Config) (net.Conn, error) { return secure, nil }}
+	defer h2.CloseIdleConnections()
 	request, _ := http.NewRequest("GET", "https://a.test/", nil)
 	res, err := h2.RoundTrip(request)
 	if err != nil {

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -66,6 +65,14 @@ type Options struct {
 	HTTP2Streams         int           // requests under way on one HTTP/2 or HTTP/3 connection; 0 is net/http's 250
 	ShutdownTimeout      time.Duration // for requests under way at a stop; 0 cuts them at once
 
+	// Passed are sockets that were open before the process began; Open takes
+	// them over instead of opening the same. See [Passed].
+	Passed []Passed
+
+	// HoldUDP, if it is not nil, keeps UDP sockets from being read until it is
+	// closed: as long as another process reads them.
+	HoldUDP <-chan struct{}
+
 	Logger *zap.Logger // required
 }
 
@@ -110,62 +117,25 @@ func Open(ctx context.Context, o Options) (*Server, error) {
 	if len(o.HTTP) > 0 && o.Redirect == nil {
 		return nil, errors.New("listen: HTTP needs a handler")
 	}
-	flows := &flows{rate: int64(o.MinRate), grace: o.MinRateGrace}
-	if o.MinRate > 0 && o.Handler != nil {
-		o.Handler = &paced{o.Handler, flows}
-	}
-	s := &Server{options: o, logger: o.Logger, flows: flows, conns: newTable(newCaps(budget(o.Connections, o.Logger), o.ConnectionsPerAddress))}
-	if err := s.open(ctx); err != nil {
-		s.closeSockets()
+	s := &Server{logger: o.Logger, quiet: sampled(o.Logger), hold: o.HoldUDP, flows: &flows{}, shut: make(chan struct{}), freed: make(chan struct{})}
+	s.hurried, s.hurry = context.WithCancel(context.Background())
+	s.conns = newTable(newCaps(0, 0))
+	s.tls = tlsConfig(&o)
+	s.quic = newHTTP3Engine(s)
+	passed := o.Passed
+	o.Passed = nil
+	c, err := s.prepare(ctx, o, passed)
+	if err != nil {
 		return nil, err
 	}
+	s.Commit(c)
 	return s, nil
 }
 
-func (s *Server) open(ctx context.Context) error {
-	for _, address := range s.options.HTTP {
-		l, err := openTCP(ctx, address)
-		if err != nil {
-			return err
-		}
-		s.http = append(s.http, l)
-	}
-	for _, address := range s.options.HTTPS {
-		l, socket, err := s.openHTTPS(ctx, address)
-		if err != nil {
-			return err
-		}
-		s.https = append(s.https, l)
-		if socket != nil {
-			s.udp = append(s.udp, socket)
-		}
-	}
-	return nil
-}
-
-// openHTTPS opens an address for TCP and, for HTTP/3, the same for UDP.
-func (s *Server) openHTTPS(ctx context.Context, address string) (net.Listener, net.PacketConn, error) {
-	for attempt := 1; ; attempt++ {
-		l, err := openTCP(ctx, address)
-		if err != nil || !s.options.HTTP3 {
-			return l, nil, err
-		}
-		socket, err := openUDP(ctx, address, l.Addr())
-		if err == nil {
-			return l, socket, nil
-		}
-		_ = l.Close()
-		_, port, _ := net.SplitHostPort(address)
-		if port != "0" || attempt == 10 || !errors.Is(err, syscall.EADDRINUSE) {
-			return nil, nil, err
-		}
-		// The port that the system chose for TCP is taken for UDP: another one.
-	}
-}
-
-func openTCP(ctx context.Context, address string) (net.Listener, error) {
+func openTCP(ctx context.Context, address string, shared bool) (*net.TCPListener, error) {
 	config := net.ListenConfig{
 		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 15 * time.Second, Count: 4},
+		Control:         control(shared),
 	}
 	config.SetMultipathTCP(false) // as nginx: no socket option that middleboxes have opinions about
 	// An empty host listens on both address families with one socket.
@@ -173,14 +143,14 @@ func openTCP(ctx context.Context, address string) (net.Listener, error) {
 	if err != nil {
 		return nil, &Error{Address: address, Err: plainCause(err)}
 	}
-	return l, nil
+	return l.(*net.TCPListener), nil
 }
 
 // udpSuffix marks an address as one for UDP, as Docker does.
 const udpSuffix = "/udp"
 
 // openUDP opens the address, with the port that it got for TCP.
-func openUDP(ctx context.Context, address string, tcp net.Addr) (net.PacketConn, error) {
+func openUDP(ctx context.Context, address string, tcp net.Addr, shared bool) (*net.UDPConn, error) {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, &Error{Address: address + udpSuffix, Err: err}
@@ -189,12 +159,12 @@ func openUDP(ctx context.Context, address string, tcp net.Addr) (net.PacketConn,
 	if err != nil {
 		return nil, &Error{Address: address + udpSuffix, Err: err}
 	}
-	var config net.ListenConfig
+	config := net.ListenConfig{Control: control(shared)}
 	socket, err := config.ListenPacket(ctx, "udp", net.JoinHostPort(host, port))
 	if err != nil {
 		return nil, &Error{Address: address + udpSuffix, Err: plainCause(err)}
 	}
-	return socket, nil
+	return socket.(*net.UDPConn), nil
 }
 
 // plainCause strips "listen tcp :443: bind: " from an error: the address is
@@ -207,16 +177,4 @@ func plainCause(err error) error {
 		return number
 	}
 	return err
-}
-
-func closeAll[C io.Closer](list []C) {
-	for _, c := range list {
-		_ = c.Close()
-	}
-}
-
-func (s *Server) closeSockets() {
-	closeAll(s.http)
-	closeAll(s.https)
-	closeAll(s.udp)
 }

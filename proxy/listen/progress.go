@@ -31,16 +31,25 @@ type stopper interface{ stop() }
 
 // flows is the list of those that are under way.
 type flows struct {
-	rate  int64 // bytes a second; 0 or less is no limit
-	grace time.Duration
+	rate  atomic.Int64 // bytes a second; 0 or less is no limit
+	grace atomic.Int64 // a time.Duration
 
 	mu    sync.Mutex
 	first *flow
 }
 
+// set changes the rate and the grace, for those under way as well.
+func (l *flows) set(rate int64, grace time.Duration) {
+	l.rate.Store(rate)
+	l.grace.Store(int64(grace))
+}
+
+// patience is the grace.
+func (l *flows) patience() time.Duration { return time.Duration(l.grace.Load()) }
+
 // begin puts a flow on the list. It must be ended.
 func (l *flows) begin(f *flow) {
-	f.credit = l.grace
+	f.credit = l.patience()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	f.next = l.first
@@ -97,10 +106,11 @@ func (l *flows) account(passed time.Duration) {
 
 // earn adds to a credit what moving some bytes is worth, up to the grace.
 func (l *flows) earn(credit time.Duration, moved int64) time.Duration {
-	if worth := float64(moved) / float64(l.rate); worth < l.grace.Seconds() {
-		return min(credit+time.Duration(worth*float64(time.Second)), l.grace)
+	grace := l.patience()
+	if worth := float64(moved) / float64(max(l.rate.Load(), 1)); worth < grace.Seconds() {
+		return min(credit+time.Duration(worth*float64(time.Second)), grace)
 	}
-	return l.grace
+	return grace
 }
 
 // cut wakes up who waits for the client.

@@ -51,7 +51,8 @@ func TestCreditIsTimeAndBytesEarnIt(t *testing.T) {
 		}, 40},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			l := &flows{rate: rate, grace: grace}
+			l := &flows{}
+			l.set(rate, grace)
 			a := newAccount(l)
 			a.waiting.Store(true)
 			for second := range 600 {
@@ -72,7 +73,8 @@ func TestCreditIsTimeAndBytesEarnIt(t *testing.T) {
 }
 
 func TestWhoIsNotWaitedForIsNotCharged(t *testing.T) {
-	l := &flows{rate: 512, grace: time.Second}
+	l := &flows{}
+	l.set(512, time.Second)
 	server, exempt, over := newAccount(l), newAccount(l), newAccount(l)
 	exempt.waiting.Store(true)
 	exempt.exempt.Store(true)

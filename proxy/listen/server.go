@@ -3,134 +3,216 @@ package listen
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"net"
-	"net/http"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
-
-	"github.com/sallyport/sallyport/proxy/listen/h1"
-	"github.com/sallyport/sallyport/proxy/listen/h2"
 )
 
-// afterCut is how long Run waits, after it has cut connections, for the
-// handlers on them to notice.
-const afterCut = 5 * time.Second
+const (
+	// afterCut is how long Run waits, after it has cut connections, for the
+	// handlers on them to notice.
+	afterCut = 5 * time.Second
 
-// Server serves on the sockets that Open opened.
+	// lastRequest is how long a stop leaves connections without a request
+	// open: a request may be on its way, and its client could not know whether
+	// it was served. Its answer says that it was the last.
+	lastRequest = time.Second
+
+	// hurriedLimit takes the place of ShutdownTimeout once Hurry was called.
+	hurriedLimit = time.Second
+)
+
+// Server serves on the sockets that Open opened. Prepare and Commit change
+// them.
 type Server struct {
-	options     Options
-	logger      *zap.Logger
-	http, https []net.Listener
-	udp         []net.PacketConn // for HTTP/3
-	conns       *table
-	flows       *flows
+	logger, quiet *zap.Logger
+	tls           *tls.Config // one for all time: it has the keys of session tickets
+	conns         *table
+	flows         *flows
+	quic          *http3Engine
+	hold          <-chan struct{} // see Options.HoldUDP
 
-	mu     sync.Mutex
-	close  func() // ends the engines; set by Run
-	closed bool
+	stack atomic.Pointer[stack] // for new connections
+
+	workers sync.WaitGroup // of those who accept and shake hands
+	guests  sync.WaitGroup // of those who end what has been retired
+	shut    chan struct{}  // closed by Close
+	freed   chan struct{}  // closed when UDP sockets are not read any more
+	hurried context.Context
+	hurry   context.CancelFunc
+
+	background context.Context // set by Run
+
+	mu       sync.Mutex
+	ports    []*port
+	stacks   []*stack // that may have connections
+	counted  bool     // fit is what asked for that many connections came to
+	asked    int
+	fit      int
+	holding  bool // UDP sockets are not to be read yet
+	running  bool
+	stopping bool
+	closed   bool
 }
 
 // Addrs returns the addresses that are listened on, in the order of the
 // options; useful when a port of 0 let the system choose.
 func (s *Server) Addrs() (http, https []net.Addr) {
-	return addrs(s.http), addrs(s.https)
+	return s.addrs(roleHTTP), s.addrs(roleHTTPS)
 }
 
-func addrs(listeners []net.Listener) []net.Addr {
+// AddrsUDP returns the addresses that HTTP/3 is served on.
+func (s *Server) AddrsUDP() []net.Addr { return s.addrs(roleUDP) }
+
+func (s *Server) addrs(of role) []net.Addr {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	var list []net.Addr
-	for _, l := range listeners {
-		list = append(list, l.Addr())
+	for _, p := range s.ports {
+		if p.role == of {
+			list = append(list, p.addr())
+		}
 	}
 	return list
+}
+
+// Files returns duplicates of all sockets, for the process that takes over. The
+// caller closes them.
+func (s *Server) Files() ([]Passed, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var list []Passed
+	for _, p := range s.ports {
+		file, err := p.file()
+		if err != nil {
+			for _, one := range list {
+				_ = one.File.Close()
+			}
+			return nil, &Error{Address: p.addr().String(), Err: plainCause(err)}
+		}
+		list = append(list, Passed{p.role.String(), file})
+	}
+	return list, nil
 }
 
 // Run serves until ctx ends, lets what is under way finish within
 // ShutdownTimeout, cuts the rest, and returns nil when all its goroutines have
 // ended. Call it once.
 //
-// What is under way: requests being answered, and upgraded connections.
-// Connections without a request are closed at once; HTTP/2 and HTTP/3 clients
-// are told by GOAWAY, HTTP/1.1 clients by Connection: close.
+// What is under way: handshakes, requests being answered, and upgraded
+// connections. HTTP/2 and HTTP/3 clients are told by GOAWAY, HTTP/1.1 clients by
+// Connection: close; a connection without a request is closed after a second, so
+// that a request on its way to us finds somebody.
 func (s *Server) Run(ctx context.Context) error {
-	quiet := sampled(s.logger)
 	background := context.WithoutCancel(ctx) // a stop must not cancel requests
-	var (
-		workers   sync.WaitGroup
-		listeners []net.Listener
-		ended     = make(chan error, len(s.http)+len(s.https))
-	)
-	plain := s.engine(s.options.Redirect, quiet)
-	secure := s.engine(s.handler(), quiet)
-	multiplexed := s.http2Engine(background, quiet)
-	if !s.begin(plain, secure, multiplexed) {
-		return net.ErrClosed
-	}
 	watching, unwatch := context.WithCancel(background)
 	var watch sync.WaitGroup
 	defer watch.Wait()
 	defer unwatch() // it guards connections until the last has ended
-	watch.Go(func() { (&guard{s.conns, s.flows, quiet}).run(watching) })
-	quic := newHTTP3Engine(s.options, s.conns, quiet)
-	defer quic.end()
-	if err := quic.begin(s.udp, s.tlsConfig()); err != nil {
+	watch.Go(func() { (&guard{s.conns, s.flows, s.quiet}).run(watching) })
+	defer s.hurry()
+	if err := s.begin(background); err != nil {
 		s.Close()
 		return err
 	}
-	for _, l := range quic.listeners {
-		workers.Go(func() { quic.accept(l) })
+	held := s.hold
+	if held == nil {
+		held = s.freed // not before the end
 	}
-	serve := func(l net.Listener, one func(net.Conn)) {
-		listeners = append(listeners, l)
-		workers.Go(func() { ended <- serveAll(l, one) })
-	}
-	for _, l := range s.http {
-		serve(newAcceptor(s.introduced(l, &workers, quiet), s.conns, s.options.Overloaded, quiet), plain.Serve)
-	}
-	for _, l := range s.https {
-		h := newHandshaker(newAcceptor(s.introduced(l, &workers, quiet), s.conns, s.options.Overloaded, quiet), s.tlsConfig(), s.options.HandshakeTimeout)
-		workers.Go(h.run)
-		serve(h, func(c net.Conn) {
-			if secured, ok := c.(*tls.Conn); ok && secured.ConnectionState().NegotiatedProtocol == "h2" {
-				multiplexed.Serve(c)
-				return
-			}
-			secure.Serve(c)
-		})
-	}
-
-	var failure error
-	select {
-	case <-ctx.Done():
-	case err := <-ended: // somebody called Close, or an engine gave up
-		if !errors.Is(err, net.ErrClosed) {
-			failure = err
+	for waiting := true; waiting; {
+		select {
+		case <-ctx.Done():
+			waiting = false
+		case <-s.shut:
+			waiting = false
+		case <-held:
+			held = s.freed
+			s.release()
 		}
 	}
-	closeAll(listeners)
-	quic.stopAccepting()
-	s.conns.cut(fresh) // ends handshakes, which workers waits for
-	workers.Wait()
-	s.conns.cut(fresh) // and what came through meanwhile: the engine would wait seconds for a first request
-	s.finish(background, plain.Shutdown, secure.Shutdown, multiplexed.Shutdown, quic.drain)
-	return failure
+	s.finish(background)
+	return nil
 }
 
-// serveAll serves every connection on a goroutine of its own, which ends with
-// it: the engine and the table of connections know it. The error is that of the
-// listener.
-func serveAll(l net.Listener, one func(net.Conn)) error {
-	for {
-		c, err := l.Accept()
-		if err != nil {
-			return err
-		}
-		go one(c)
+// begin starts to serve.
+func (s *Server) begin(background context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return net.ErrClosed
 	}
+	s.background, s.running, s.holding = background, true, s.hold != nil
+	for _, p := range s.ports {
+		if p.role == roleUDP && !s.holding {
+			if err := s.quic.begin(p); err != nil {
+				return err
+			}
+		}
+	}
+	s.serve(s.ports)
+	return nil
+}
+
+// release begins to read the UDP sockets.
+func (s *Server) release() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.holding = false
+	s.serve(s.ports)
+}
+
+// serve begins to serve those ports that are not, and anew those for which the
+// way in has changed. With the lock held.
+func (s *Server) serve(ports []*port) {
+	for i, p := range ports {
+		if p.role == roleUDP {
+			if s.holding {
+				continue
+			}
+			if err := s.quic.begin(p); err != nil {
+				s.logger.Error("HTTP/3 is not served", zap.Error(err))
+			}
+			continue
+		}
+		if p.piped != nil && p.piped.way == s.wayIn() {
+			continue
+		}
+		if p.piped != nil {
+			next, err := p.again()
+			if err != nil {
+				s.logger.Error("a listener keeps its old proxy_protocol", zap.Stringer("address", p.addr()), zap.Error(err))
+				continue
+			}
+			p.close()
+			ports[i], p = next, next
+		}
+		s.pipe(p)
+	}
+}
+
+// retire ends what serves a port. With the lock held.
+func (s *Server) retire(p *port) {
+	if p.passed && !s.stopping {
+		s.logger.Warn("a passed socket is not listened on any more, but whoever passed it keeps it open",
+			zap.Stringer("address", p.addr()), zap.String("hint", "stop its socket unit: clients would wait there for ever"))
+	}
+	if p.role != roleUDP {
+		p.close() // the pipe ends by itself, when handshakes have
+		return
+	}
+	limit := s.Options().ShutdownTimeout
+	s.guests.Go(func() {
+		ctx, cancel := context.WithTimeout(s.hurried, limit)
+		defer cancel()
+		s.quic.retire(ctx, p)
+		p.close()
+	})
 }
 
 // Close closes every socket and connection at once. Run then returns. It may
@@ -138,95 +220,110 @@ func serveAll(l net.Listener, one func(net.Conn)) error {
 func (s *Server) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.closed = true
-	closeAll(s.http)
-	closeAll(s.https)
-	if s.close != nil {
-		s.close()
+	if !s.closed {
+		s.closed, s.stopping = true, true
+		close(s.shut)
+	}
+	s.hurry()
+	for _, p := range s.ports {
+		if p.piped != nil {
+			p.piped.close()
+		}
+		if p.role != roleUDP {
+			p.close()
+		}
+	}
+	for _, each := range s.stacks {
+		each.close()
 	}
 	s.conns.cutAll()
-	closeAll(s.udp) // last: HTTP/3 clients are told over it
+	for _, p := range s.ports { // last: HTTP/3 clients are told over it
+		p.close()
+	}
 }
 
-// begin keeps the engines for Close, and reports whether that was called
-// already.
-func (s *Server) begin(plain, secure *h1.Server, multiplexed *h2.Server) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.close = func() {
-		plain.Close()
-		secure.Close()
-		multiplexed.Close()
-	}
-	return !s.closed
-}
+// Hurry leaves what is under way at a stop a second at most.
+func (s *Server) Hurry() { s.hurry() }
 
-// engine makes the HTTP/1.1 server for one kind of socket.
-func (s *Server) engine(handler http.Handler, quiet *zap.Logger) *h1.Server {
-	o := s.options
-	return h1.New(h1.Options{
-		Handler:       handler,
-		HeaderBytes:   o.RequestHeaderBytes,
-		HeaderCount:   o.RequestHeaderCount,
-		TargetBytes:   o.URILength,
-		HeaderTimeout: o.RequestHeaderTimeout,
-		IdleTimeout:   o.IdleTimeout,
-		State:         s.conns.observe,
-		Refused: func(c net.Conn, err *h1.ProtocolError) {
-			quiet.Debug("malformed request", zap.String("client", c.RemoteAddr().String()), zap.Int("status", err.Status), zap.Error(err))
-		},
-		Logger: s.logger,
-	})
-}
-
-// handler answers over TLS.
-func (s *Server) handler() http.Handler {
-	if s.options.HTTP3 {
-		return announcer{s.options.Handler}
-	}
-	return s.options.Handler
-}
-
-// tlsConfig leaves versions above 1.2, curves and cipher suites to Go, whose
-// defaults follow the state of the art. Session tickets are on and their keys
-// rotate daily.
-func (s *Server) tlsConfig() *tls.Config {
-	config := &tls.Config{
-		MinVersion:     tls.VersionTLS12,
-		NextProtos:     []string{"h2", "http/1.1"},
-		GetCertificate: s.options.GetCertificate,
-	}
-	if s.options.ClientAuth != nil {
-		config.GetConfigForClient = askClients(config.Clone(), s.options.ClientAuth)
-	}
-	return config
-}
+// FreedUDP is closed when a stop has come so far that UDP sockets are not read
+// any more, and another process may.
+func (s *Server) FreedUDP() <-chan struct{} { return s.freed }
 
 // finish lets what is under way end within ShutdownTimeout and cuts the rest.
-func (s *Server) finish(ctx context.Context, shutdown ...func(context.Context) error) {
+func (s *Server) finish(ctx context.Context) {
 	began := time.Now()
+	limit, cut := context.WithTimeout(ctx, s.Options().ShutdownTimeout)
+	defer cut()
+	defer context.AfterFunc(s.hurried, func() { time.AfterFunc(hurriedLimit, cut) })()
+	s.mu.Lock()
+	s.stopping = true
+	ports, stacks := slices.Clone(s.ports), slices.Clone(s.stacks)
+	for _, p := range ports {
+		if p.role != roleUDP {
+			p.close()
+		}
+	}
+	s.mu.Unlock()
 	if n := s.conns.count(busy); n > 0 {
 		s.logger.Info("stopping: waiting for connections in use",
 			zap.Int("connections", n),
-			zap.Int64("limit_ms", s.options.ShutdownTimeout.Milliseconds()))
+			zap.Int64("limit_ms", s.Options().ShutdownTimeout.Milliseconds()))
 	}
-	limit, cancel := context.WithTimeout(ctx, s.options.ShutdownTimeout)
-	defer cancel()
 	var shutdowns sync.WaitGroup
-	for _, drain := range shutdown {
-		shutdowns.Go(func() { _ = drain(limit) })
+	defer close(s.freed)
+	shutdowns.Go(func() { s.quic.drain(limit) })
+	for _, each := range stacks {
+		each.drain()
+		shutdowns.Go(func() { _ = each.multiplexed.Shutdown(limit) })
 	}
-	_ = s.conns.wait(limit) // the engine does not wait for upgraded connections
+	s.lastRequests(limit)
+	for _, p := range ports {
+		if p.piped != nil {
+			p.piped.close()
+		}
+	}
+	s.conns.cut(fresh) // ends handshakes, which workers waits for
+	s.workers.Wait()
+	s.conns.cut(fresh) // and what came through meanwhile: the engine would wait seconds for a first request
+	for _, each := range stacks {
+		shutdowns.Go(func() { _ = each.plain.Shutdown(limit) })
+		shutdowns.Go(func() { _ = each.secure.Shutdown(limit) })
+	}
+	_ = s.conns.wait(limit) // the engines do not wait for upgraded connections
 	shutdowns.Wait()
 	if n := s.conns.count(busy); n > 0 {
 		s.logger.Warn("stopped: connections still in use were cut", zap.Int("connections", n),
 			zap.Int64("waited_ms", time.Since(began).Milliseconds()))
 	}
+	s.quic.end()
 	s.Close()
+	s.guests.Wait()
 	final, cancel := context.WithTimeout(ctx, afterCut)
 	defer cancel()
 	if err := s.conns.wait(final); err != nil {
 		s.logger.Error("a request handler did not end with its connection")
+	}
+}
+
+// lastRequests returns when no connection is without a request any more, when
+// they have had their time, or with ctx.
+func (s *Server) lastRequests(ctx context.Context) {
+	const look = 20 * time.Millisecond
+	hurried := s.hurried.Done()
+	over := time.NewTimer(lastRequest)
+	defer over.Stop()
+	ticker := time.NewTicker(look)
+	defer ticker.Stop()
+	for s.conns.count(fresh)+s.conns.count(idle) > 0 {
+		select {
+		case <-ticker.C:
+		case <-over.C:
+			return
+		case <-ctx.Done():
+			return
+		case <-hurried:
+			return
+		}
 	}
 }
 

@@ -51,3 +51,12 @@ func openFiles() int {
 	}
 	return int(min(limit.Cur, 1<<30))
 }
+
+// setShared lets sockets of the same user be bound beside this one, or not.
+func setShared(fd int, on bool) error {
+	value := 0
+	if on {
+		value = 1
+	}
+	return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, value)
+}

@@ -41,7 +41,11 @@ func (h *History) Began(*http.Request, *exchange.Exchange) { h.underWay.Add(1) }
 // nothing about the server.
 func (h *History) Done(_ *http.Request, x *exchange.Exchange, took time.Duration) {
 	h.underWay.Add(-1)
-	s := h.now(time.Now())
+	ended := x.Started.Add(took) // which spares looking at the clock
+	if x.Started.IsZero() {
+		ended = time.Now()
+	}
+	s := h.now(ended)
 	s.total.Add(1)
 	if x.Status >= 500 {
 		s.failed.Add(1)

@@ -48,7 +48,7 @@ const (
 
 // Gauge watches the memory in use. It is safe for concurrent use.
 type Gauge struct {
-	percent  uint64
+	percent  atomic.Uint64
 	interval time.Duration
 	logger   *zap.Logger
 	onShort  []func()
@@ -67,15 +67,11 @@ type Gauge struct {
 
 // New prepares a gauge. It starts nothing.
 func New(o Options) *Gauge {
-	if o.Percent <= 0 {
-		o.Percent = defaultPercent
-	}
 	if o.Interval <= 0 {
 		o.Interval = defaultInterval
 	}
 	m := newMeter()
-	return &Gauge{
-		percent:  uint64(o.Percent),
+	g := &Gauge{
 		interval: o.Interval,
 		logger:   o.Logger,
 		measure:  m.read,
@@ -83,6 +79,16 @@ func New(o Options) *Gauge {
 		waste:    m.waste,
 		tidy:     debug.FreeOSMemory,
 	}
+	g.SetPercent(o.Percent)
+	return g
+}
+
+// SetPercent changes Options.Percent. It may be called at any time.
+func (g *Gauge) SetPercent(percent int) {
+	if percent <= 0 {
+		percent = defaultPercent
+	}
+	g.percent.Store(uint64(percent))
 }
 
 // OnShort registers what gives memory back: it is called as long as memory is
@@ -131,8 +137,9 @@ func (g *Gauge) look() {
 	if limit == 0 || limit >= math.MaxInt64 {
 		return // none was set
 	}
-	most := limit / 100 * g.percent
-	least := limit / 100 * (g.percent - min(relief, g.percent))
+	percent := g.percent.Load()
+	most := limit / 100 * percent
+	least := limit / 100 * (percent - min(relief, percent))
 	switch {
 	case g.short && used < least:
 		g.short = false

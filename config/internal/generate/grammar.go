@@ -37,6 +37,7 @@ type key struct {
 	enum   []string
 	isPath bool
 	orOff  bool
+	stream bool // the words stderr and stdout too
 }
 
 // root is the type of the whole file.
@@ -139,6 +140,7 @@ func keysOf(body *ast.StructType) ([]key, error) {
 		}
 		kinds := strings.Split(tag.Get("kind"), ",")
 		k.isPath, k.orOff = slices.Contains(kinds, "path"), slices.Contains(kinds, "off")
+		k.stream = slices.Contains(kinds, "stream")
 		keys = append(keys, k)
 	}
 	return keys, nil

@@ -139,6 +139,8 @@ func (g *grammar) typeWords(k key) string {
 		return "`" + strings.Join(k.enum, "`, `") + "`"
 	case k.isPath && k.orOff:
 		return "path, or `off`"
+	case k.isPath && k.stream:
+		return "path, `stderr` or `stdout`"
 	case k.isPath:
 		return "path"
 	}

@@ -3,7 +3,7 @@ package sink
 import (
 	"context"
 	"errors"
-	"fmt"
+	"io"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -17,7 +17,9 @@ type Options struct {
 	Path string
 
 	// Stream is what to write to if there is no Path: standard output or error.
-	Stream *os.File
+	// An *os.File that takes nothing blocks nobody; another writer must not
+	// block.
+	Stream io.Writer
 
 	// Size is how many bytes a file may have before it is rotated. 0: any.
 	Size int64
@@ -35,6 +37,14 @@ type Options struct {
 	// It is called on Run's goroutine and must not write to this sink. Nil:
 	// nobody is told.
 	Trouble func(error)
+
+	// Notice makes the line that tells of lines that did not fit, before the next
+	// one that does. Nil: Lost is told instead.
+	Notice func(lines uint64) []byte
+
+	// Lost is told how many lines did not fit, on Run's goroutine, at most once
+	// in ten seconds. Nil: nobody is told.
+	Lost func(lines uint64)
 }
 
 // Sink is a place for lines. It is safe for concurrent use.
@@ -51,6 +61,7 @@ type Sink struct {
 	reopen atomic.Bool
 	out    output
 	failed bool
+	told   time.Time  // when Lost was, last
 	direct sync.Mutex // writes after Run has ended
 }
 
@@ -78,7 +89,10 @@ func Open(o Options) (*Sink, error) {
 		}
 		s.out = f
 	case o.Stream != nil:
-		s.out = &stream{o.Stream}
+		s.out = &plain{o.Stream}
+		if file, ok := o.Stream.(*os.File); ok {
+			s.out = &stream{file, s.tell}
+		}
 	default:
 		return nil, errors.New("a log needs a path or a stream")
 	}
@@ -104,8 +118,8 @@ func (s *Sink) Write(p []byte) (int, error) {
 		s.lost.Add(1)
 		return len(p), nil
 	}
-	if s.dropped > 0 {
-		s.waiting = fmt.Appendf(s.waiting, `{"level":"warn","msg":"log lines dropped","count":%d,"hint":"the log's target takes them too slowly"}`+"\n", s.dropped)
+	if s.dropped > 0 && s.options.Notice != nil {
+		s.waiting = append(s.waiting, s.options.Notice(s.dropped)...)
 		s.dropped = 0
 	}
 	s.waiting = append(s.waiting, p...)
@@ -158,12 +172,18 @@ func (s *Sink) Run(ctx context.Context) error {
 	s.direct.Lock()
 	defer s.direct.Unlock()
 	s.drain(last, batch)
+	s.told = time.Time{}
+	s.tellLost()
 	return nil
 }
 
-// Close closes the file. Call it when Run has returned and nobody writes any
-// more.
-func (s *Sink) Close() error { return s.out.close() }
+// Close closes the file. Call it when Run has returned. Who writes a line all the
+// same has the file opened again.
+func (s *Sink) Close() error {
+	s.direct.Lock()
+	defer s.direct.Unlock()
+	return s.out.close()
+}
 
 // drain writes what waits. The two buffers change places, so that taking lines
 // goes on meanwhile and allocates nothing.
@@ -187,6 +207,25 @@ func (s *Sink) drain(ctx context.Context, spare []byte) []byte {
 			s.tell(err)
 		}
 		spare = batch
+		s.tellLost()
+	}
+}
+
+// lostInterval is the least time between two calls of Lost.
+const lostInterval = 10 * time.Second
+
+// tellLost tells of lines that did not fit, if no line in the log does.
+func (s *Sink) tellLost() {
+	if s.options.Notice != nil || s.options.Lost == nil || time.Since(s.told) < lostInterval {
+		return
+	}
+	s.mu.Lock()
+	lost := s.dropped
+	s.dropped = 0
+	s.mu.Unlock()
+	if lost > 0 {
+		s.told = time.Now()
+		s.options.Lost(lost)
 	}
 }
 

@@ -1,7 +1,6 @@
 package h1
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"net/http"
@@ -28,25 +27,7 @@ const (
 	bodyDone                   // nobody does any more
 )
 
-// chunkState is what comes next in a chunked body.
-type chunkState uint8
-
-const (
-	chunkSize chunkState = iota
-	chunkData
-	chunkEnd
-	trailerSection
-)
-
-const (
-	maxChunkLine    = 256     // size and extensions
-	maxTrailerBytes = 4 << 10 // as much as net/http takes, and the read buffer
-
-	// maxExcess is how many bytes of framing may come beyond twice the data
-	// and sixteen for each chunk: single bytes may trickle, but extensions do
-	// not make a stream of nothing.
-	maxExcess = 16 << 10
-)
+const maxTrailerBytes = 4 << 10 // as much as net/http takes, and the read buffer
 
 // body is a request's body. Another goroutine than the handler's may read it,
 // also while the handler writes, and even after the handler has returned,
@@ -57,9 +38,8 @@ type body struct {
 	phase atomic.Int32
 
 	mu     sync.Mutex // held while reading
-	left   int64      // bytes to come, of the body or the chunk
-	chunk  chunkState
-	excess int64 // of framing over data in a chunked body
+	left   int64      // bytes to come of a body with a length
+	chunks wire.Chunks
 	err    error // what Read says from now on
 	closed atomic.Bool
 }
@@ -161,109 +141,22 @@ func (b *body) end() {
 	}
 }
 
+// ahead is a connection as chunks are read from it.
+type ahead conn
+
+func (a *ahead) Buffered() []byte           { return (*conn)(a).buffered() }
+func (a *ahead) Skip(n int)                 { a.r += n }
+func (a *ahead) Fill() error                { return (*conn)(a).fill() }
+func (a *ahead) Read(p []byte) (int, error) { return (*conn)(a).read(p) }
+
 // readChunks reads chunked data (RFC 9112 section 7.1). Once it has some it
 // goes on only as far as it need not wait.
-func (b *body) readChunks(p []byte) (n int, err error) {
-	c := b.x.conn
-	for err == nil {
-		if n > 0 && !b.ready(n < len(p)) {
-			return n, nil
-		}
-		switch b.chunk {
-		case chunkSize:
-			err = b.beginChunk()
-		case chunkData:
-			var m int
-			m, err = c.read(p[n:min(int64(len(p)), int64(n)+b.left)])
-			n += m
-			if b.left -= int64(m); b.left == 0 {
-				b.chunk = chunkEnd
-			}
-		case chunkEnd:
-			err = b.endChunk()
-		case trailerSection:
-			if err = b.readTrailers(); err == nil {
-				return n, io.EOF
-			}
-		}
+func (b *body) readChunks(p []byte) (int, error) {
+	n, err := b.chunks.Read((*ahead)(b.x.conn), p, b.readTrailers)
+	if fault, broken := errors.AsType[wire.Fault](err); broken {
+		err = malformed(string(fault))
 	}
-	return n, unexpected(err)
-}
-
-// ready reports whether the next step can be taken without waiting.
-func (b *body) ready(room bool) bool {
-	ahead := b.x.conn.buffered()
-	switch b.chunk {
-	case chunkData:
-		return room && len(ahead) > 0
-	case chunkEnd:
-		return len(ahead) >= 2
-	case trailerSection:
-		return len(ahead) >= 2 && ahead[0] == '\r'
-	}
-	return bytes.IndexByte(ahead, '\n') >= 0
-}
-
-// beginChunk reads a chunk's size, and passes over its extensions.
-func (b *body) beginChunk() error {
-	line, err := b.chunkLine()
-	if err != nil {
-		return err
-	}
-	size, bad := wire.ChunkSize(line)
-	if bad != "" {
-		return malformed(bad)
-	}
-	b.excess += int64(len(line)) + 2 - 16
-	b.excess = max(0, b.excess-2*min(size, maxExcess))
-	if b.excess > maxExcess {
-		return errChunkOverhead
-	}
-	b.left, b.chunk = size, chunkData
-	if size == 0 {
-		b.chunk = trailerSection
-	}
-	return nil
-}
-
-// chunkLine reads a line that ends in CRLF and returns it without.
-func (b *body) chunkLine() ([]byte, error) {
-	c := b.x.conn
-	for {
-		ahead := c.buffered()
-		i := bytes.IndexByte(ahead[:min(len(ahead), maxChunkLine)], '\n')
-		switch {
-		case i == 0 || i > 0 && ahead[i-1] != '\r':
-			return nil, errLineEnd
-		case i > 0:
-			c.r += i + 1
-			return ahead[:i-1], nil
-		case len(ahead) >= maxChunkLine:
-			return nil, errChunkLine
-		}
-		if err := c.fill(); err != nil {
-			return nil, err
-		}
-	}
-}
-
-// endChunk reads the CRLF behind a chunk's data.
-func (b *body) endChunk() error {
-	c := b.x.conn
-	for c.w-c.r < 2 {
-		if c.w > c.r && c.buf[c.r] != '\r' {
-			return errChunkEnd
-		}
-		if err := c.fill(); err != nil {
-			return err
-		}
-	}
-	if ahead := c.buffered(); ahead[0] != '\r' || ahead[1] != '\n' {
-		return errChunkEnd
-	}
-	c.r += 2
-	b.chunk = chunkSize
-	return nil
+	return n, err
 }
 
 // readTrailers reads what follows the last chunk (RFC 9112 section 7.1.2) into

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,6 +30,7 @@ type conn struct {
 	nc     net.Conn
 	tls    *tls.ConnectionState
 	remote string
+	peer   netip.AddrPort // the same
 	state  atomic.Int32
 
 	*scratch         // from the first byte of a request to its end
@@ -57,6 +59,7 @@ type scratch struct {
 
 func newConn(s *Server, nc net.Conn) *conn {
 	c := &conn{server: s, nc: nc, remote: nc.RemoteAddr().String()}
+	c.peer, _ = netip.ParseAddrPort(c.remote)
 	if secure, ok := nc.(*tls.Conn); ok {
 		state := secure.ConnectionState()
 		c.tls = &state

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 )
@@ -47,6 +48,9 @@ func (x *requestContext) Err() error {
 	defer x.mu.Unlock()
 	return x.err
 }
+
+// Peer is [http.Request.RemoteAddr], invalid if that is no address with a port.
+func (x *requestContext) Peer() netip.AddrPort { return x.conn.peer }
 
 // Value knows [http.LocalAddrContextKey].
 func (x *requestContext) Value(key any) any {

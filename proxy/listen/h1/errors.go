@@ -35,7 +35,7 @@ var (
 	errTargetForm    = &ProtocolError{http.StatusBadRequest, "the request target is of no form that the method has"}
 	errTargetLong    = &ProtocolError{http.StatusRequestURITooLong, "the request target is longer than allowed"}
 	errVersion       = &ProtocolError{http.StatusHTTPVersionNotSupported, "the version is neither HTTP/1.1 nor HTTP/1.0"}
-	errLineEnd       = &ProtocolError{http.StatusBadRequest, "a line does not end in CRLF"}
+	errLineEnd       = &ProtocolError{http.StatusBadRequest, string(wire.FaultLineEnd)}
 	errHeadLong      = &ProtocolError{http.StatusRequestHeaderFieldsTooLarge, "the head is longer than allowed"}
 	errFields        = &ProtocolError{http.StatusRequestHeaderFieldsTooLarge, "more fields than allowed"}
 	errLookalike     = &ProtocolError{http.StatusBadRequest, "a field that differs from a framing or identity field only by an underscore"}
@@ -51,10 +51,7 @@ var (
 	errExpectation   = &ProtocolError{http.StatusExpectationFailed, "an expectation other than 100-continue"}
 	errTimeout       = &ProtocolError{http.StatusRequestTimeout, "the head took too long"}
 
-	errChunkEnd      = &ProtocolError{http.StatusBadRequest, "a chunk is longer than its size"}
-	errChunkLine     = &ProtocolError{http.StatusBadRequest, "a chunk's size line is longer than allowed"}
-	errChunkOverhead = &ProtocolError{http.StatusBadRequest, "far more chunk framing than data"}
-	errTrailersLong  = &ProtocolError{http.StatusRequestHeaderFieldsTooLarge, "the trailers are longer than allowed"}
+	errTrailersLong = &ProtocolError{http.StatusRequestHeaderFieldsTooLarge, "the trailers are longer than allowed"}
 )
 
 var (

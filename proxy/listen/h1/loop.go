@@ -112,12 +112,15 @@ func (c *conn) rest() bool {
 		c.limitRead(after(c.server.options.HeaderTimeout))
 	default:
 		c.state.Store(resting)
-		if c.server.draining.Load() {
+		if c.server.ending.Load() {
 			return false
 		}
 		c.observe(http.StateIdle)
-		c.patience = after(c.server.options.IdleTimeout)
-		soon := time.Now().Add(wakefulness)
+		now := time.Now()
+		if c.patience = (time.Time{}); c.server.options.IdleTimeout > 0 {
+			c.patience = now.Add(c.server.options.IdleTimeout)
+		}
+		soon := now.Add(wakefulness)
 		if c.tired = c.patience.IsZero() || soon.Before(c.patience); !c.tired {
 			soon = c.patience
 		}
@@ -155,14 +158,15 @@ func (c *conn) refuse(err error) {
 	b = append(b, "\r\n\r\n"...)
 	b = append(b, body...)
 	_ = c.setWriteDeadline(time.Now().Add(lastWords))
-	if c.write(b) != nil {
-		_ = c.raw().Close()
-	} else {
-		c.linger()
-	}
+	err = c.write(b)
 	if f := c.server.options.Refused; f != nil {
-		f(c.nc, broken)
+		f(c.nc, broken) // not behind the lingering, which takes as long as the client likes
 	}
+	if err != nil {
+		_ = c.raw().Close()
+		return
+	}
+	c.linger()
 }
 
 // linger says that nothing more will come, waits for the client to see it, and

@@ -62,7 +62,8 @@ type Server struct {
 	outs    sync.Pool // of *[bufferSize]byte
 	date    atomic.Pointer[stamp]
 
-	draining atomic.Bool
+	draining atomic.Bool // answers say that they are the last
+	ending   atomic.Bool // no request is waited for any more
 	mu       sync.Mutex
 	open     map[*conn]struct{}
 	empty    chan struct{} // set by Shutdown; closed when open is empty
@@ -112,6 +113,18 @@ func (s *Server) run(c *conn) {
 	}
 }
 
+// Open is how many connections are served; hijacked ones do not count.
+func (s *Server) Open() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.open)
+}
+
+// Drain makes each answer from now on the last of its connection (RFC 9112
+// section 9.6). Connections that wait for a request go on waiting: it may be on
+// its way.
+func (s *Server) Drain() { s.draining.Store(true) }
+
 // Shutdown closes the connections that wait for a request and lets the others
 // end with the answer that they are about to give (RFC 9112 section 9.6). It
 // returns when none is left, or with ctx's error. Connections that come to
@@ -119,6 +132,7 @@ func (s *Server) run(c *conn) {
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	s.draining.Store(true)
+	s.ending.Store(true)
 	for c := range s.open {
 		c.closeIfIdle()
 	}
@@ -143,6 +157,7 @@ func (s *Server) Close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.draining.Store(true)
+	s.ending.Store(true)
 	for c := range s.open {
 		_ = c.raw().Close()
 	}
@@ -151,7 +166,7 @@ func (s *Server) Close() {
 func (s *Server) add(c *conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.draining.Load() {
+	if s.ending.Load() {
 		return false
 	}
 	s.open[c] = struct{}{}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -37,7 +38,8 @@ type conn struct {
 	server *Server
 	nc     net.Conn
 	tls    *tls.ConnectionState
-	client string // remote address
+	client string         // remote address
+	peer   netip.AddrPort // the same
 	work   sync.WaitGroup
 
 	// Of the reading goroutine alone.
@@ -78,6 +80,7 @@ func newConn(s *Server, nc net.Conn) *conn {
 		resets:  newAllowance(max(resetLeast, s.options.Streams), resetRefill, now),
 		since:   now,
 	}
+	c.peer, _ = netip.ParseAddrPort(c.client)
 	c.writer.init()
 	c.decoder = hpack.NewDecoder(headerTable, c.block.field)
 	c.decoder.SetMaxStringLength(2 * s.options.HeaderBytes) // what is a little too large gets a 431
@@ -221,6 +224,7 @@ func (c *conn) end(err error) {
 	if ours {
 		c.server.options.Logger.Debug("HTTP/2 connection ended", zap.String("client", c.client),
 			zap.Uint32("code", uint32(protocol.code)), zap.String("reason", protocol.reason))
+		c.server.options.Refused(protocol.refusal())
 	}
 	if !ours && !finished {
 		c.fail(err) // the peer is gone

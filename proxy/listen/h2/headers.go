@@ -305,13 +305,15 @@ func (c *conn) open(h frameHead) error {
 	switch {
 	case b.bad != "":
 		c.server.options.Logger.Debug("malformed HTTP/2 request", why(c, b.bad)...)
-		return c.streamError(nil, h.stream, codeProtocol)
+		return c.resetFor(nil, h.stream, codeProtocol)
 	case b.large:
 		return c.refuse(h, http.StatusRequestHeaderFieldsTooLarge)
 	case c.running >= c.server.options.Streams:
 		// Those count that the client has taken back and whose handlers have
 		// not returned yet, so this may be the client's fault or not; it can
 		// send the request again.
+		c.server.options.Logger.Debug("HTTP/2 request refused", why(c, "too many at once")...)
+		c.server.options.Refused(TooManyStreams)
 		c.out = appendReset(c.out, h.stream, codeRefused)
 		c.remember(h.stream)
 		return c.reset(1)
@@ -331,6 +333,12 @@ func (c *conn) open(h frameHead) error {
 
 // refuse answers a request that no handler gets to see. With the lock held.
 func (c *conn) refuse(h frameHead, status int) error {
+	c.server.options.Logger.Debug("HTTP/2 request refused", why(c, http.StatusText(status))...)
+	if status == http.StatusRequestURITooLong || status == http.StatusRequestHeaderFieldsTooLarge {
+		c.server.options.Refused(TooLarge)
+	} else {
+		c.server.options.Refused(Malformed)
+	}
 	c.encode(":status", statusText(status))
 	c.encode("content-length", "0")
 	c.encode("date", c.server.now())

@@ -3,6 +3,8 @@ package h2
 import (
 	"encoding/binary"
 	"io"
+
+	"go.uber.org/zap"
 )
 
 // process handles every frame but DATA.
@@ -206,6 +208,13 @@ func (c *conn) priorityError(h frameHead, why code) error {
 // streamError resets a stream for what the client did (RFC 9113 section 5.4.2);
 // s is nil if it is not open. With the lock held.
 func (c *conn) streamError(s *stream, id uint32, why code) error {
+	c.server.options.Logger.Debug("HTTP/2 stream reset", zap.String("client", c.client), zap.Uint32("code", uint32(why)))
+	return c.resetFor(s, id, why)
+}
+
+// resetFor is streamError for what has been logged.
+func (c *conn) resetFor(s *stream, id uint32, why code) error {
+	c.server.options.Refused(Malformed)
 	c.out = appendReset(c.out, id, why)
 	c.remember(id)
 	if s == nil || s.ended() {

@@ -53,6 +53,10 @@ type Options struct {
 	// idle (no request any more); nil is told nothing.
 	State func(net.Conn, http.ConnState)
 
+	// Refused is told of every refusal that the engine makes by itself; it may
+	// be called with locks held and must not block. Nil is told nothing.
+	Refused func(Refusal)
+
 	// Context is what requests' contexts take their values from; nil is
 	// [context.Background].
 	Context context.Context
@@ -90,6 +94,9 @@ func New(o Options) *Server {
 	}
 	if o.State == nil {
 		o.State = func(net.Conn, http.ConnState) {}
+	}
+	if o.Refused == nil {
+		o.Refused = func(Refusal) {}
 	}
 	s := &Server{options: o, names: newNames(), conns: make(map[*conn]struct{}), wake: make(chan struct{})}
 	s.pools.init()
@@ -131,6 +138,13 @@ func (s *Server) Serve(nc net.Conn) {
 	}
 	defer s.remove(c)
 	c.serve()
+}
+
+// Open is how many connections are served.
+func (s *Server) Open() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.conns)
 }
 
 // Shutdown tells clients by GOAWAY to send no more requests (RFC 9113 section

@@ -154,8 +154,15 @@ func TestStopServesWhatIsOnItsWay(t *testing.T) {
 	if g, _ = next[*http2.GoAwayFrame](p); g == nil || g.LastStreamID != 3 {
 		t.Fatalf("then %v", g)
 	}
+	// One without a request as well: its next may be on the way.
+	if g, ok := next[*http2.GoAwayFrame](idle); !ok || g.LastStreamID != 1<<31-1 {
+		t.Errorf("an idle connection first got %v", g)
+	}
+	if ping, ok := next[*http2.PingFrame](idle); ok {
+		_ = idle.WritePing(true, ping.Data)
+	}
 	if g, ok := next[*http2.GoAwayFrame](idle); !ok || g.LastStreamID != 0 {
-		t.Errorf("an idle connection got %v", g)
+		t.Errorf("an idle connection then got %v", g)
 	}
 	close(release)
 	answered := 0

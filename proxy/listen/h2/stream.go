@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"runtime/debug"
 	"slices"
@@ -229,6 +230,9 @@ func (s *stream) handOver() {
 
 // Deadline implements [context.Context].
 func (s *stream) Deadline() (time.Time, bool) { return time.Time{}, false }
+
+// Peer is [http.Request.RemoteAddr], invalid if that is no address with a port.
+func (s *stream) Peer() netip.AddrPort { return s.conn.peer }
 
 // Value implements [context.Context].
 func (s *stream) Value(key any) any {

@@ -72,8 +72,8 @@ func (c *conn) give(why string) {
 	closeNow(c.nc)
 }
 
-// drain begins to end the connection: at once if there is no request, else in
-// two steps (RFC 9113 section 6.8), so that requests on their way are served.
+// drain begins to end the connection, in two steps (RFC 9113 section 6.8), so
+// that requests on their way are served.
 func (c *conn) drain() {
 	c.mu.Lock()
 	defer c.unlockAndFlush()
@@ -86,10 +86,6 @@ func (c *conn) beginDrain() {
 		return
 	}
 	c.drained = true
-	if c.running == 0 {
-		c.finalGoAway()
-		return
-	}
 	c.out = appendGoAway(c.out, mostWindow, codeNone, "")
 	c.out = appendPing(c.out, 0, probe[:]) // its answer comes behind what was on its way
 	c.timer.Reset(goAwayPatience)

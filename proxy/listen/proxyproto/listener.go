@@ -62,15 +62,23 @@ func New(l net.Listener, o Options) *Listener {
 	}
 }
 
-// Run accepts until Close, and returns when it holds no connection any more.
+// Run accepts until Close, or until the listener below is closed, and returns
+// when it holds no connection any more.
 func (l *Listener) Run() {
 	var readers sync.WaitGroup
 	defer readers.Wait()
 	for {
 		conn, err := l.Listener.Accept()
 		if err != nil {
-			if errors.Is(err, net.ErrClosed) || !l.deliver(accepted{err: err}) {
-				_ = l.Close() // the listener below may have been closed by itself
+			if errors.Is(err, net.ErrClosed) {
+				// The listener below may have been closed by itself: then those
+				// who are here already are still let in.
+				readers.Wait()
+				_ = l.Close()
+				return
+			}
+			if !l.deliver(accepted{err: err}) {
+				_ = l.Close()
 				return
 			}
 			continue // whoever calls Accept decides how long to wait

@@ -55,7 +55,7 @@ func (x *exchange) AtHand() (more, ended bool) {
 		return false, true
 	}
 	ahead := x.c.buffered()
-	if x.kind != byChunks || x.chunk == chunkData {
+	if x.kind != byChunks || x.chunks.Data() > 0 {
 		return len(ahead) > 0, false
 	}
 	size := bytes.IndexByte(ahead, '\n')

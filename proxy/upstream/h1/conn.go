@@ -33,10 +33,13 @@ type conn struct {
 	r, w     int // buf[r:w] was read and not yet used
 
 	patience time.Duration // with each read; zero or negative: no limit
-	armed    bool          // a read deadline was set for it
+	limits
 
 	look    func(fd uintptr) bool // likewise a field
 	silence bool                  // what look found
+	direct  bool                  // ask may be used
+	ask     func(fd uintptr) bool // likewise a field
+	asking  question
 }
 
 // scratch is what reading a response needs. It is kept between exchanges but
@@ -53,7 +56,7 @@ func newConn(nc net.Conn) *conn {
 		c.interrupted.Store(true)
 		_ = nc.SetDeadline(time.Unix(1, 0))
 	}
-	c.look = c.lookAt
+	c.look, c.ask = c.lookAt, c.askAt
 	if secure, ok := nc.(*tls.Conn); ok {
 		state := secure.ConnectionState()
 		c.tls = &state
@@ -65,6 +68,7 @@ func newConn(nc net.Conn) *conn {
 	if sc, ok := inner.(syscall.Conn); ok {
 		if raw, err := sc.SyscallConn(); err == nil {
 			c.socket = raw
+			c.direct = isDirect(nc)
 		}
 	}
 	return c
@@ -81,7 +85,7 @@ func (c *conn) quiet() bool {
 		return true
 	}
 	c.silence = false
-	return c.socket.Read(c.look) == nil && c.silence
+	return c.rested(func() error { return c.socket.Read(c.look) }) == nil && c.silence
 }
 
 // open gives the connection what an exchange needs.
@@ -96,10 +100,7 @@ func (c *conn) open(s *scratch) {
 // leave takes it back.
 func (c *conn) leave() *scratch {
 	c.patience = 0
-	if c.armed {
-		c.armed = false
-		c.setReadDeadline(time.Time{})
-	}
+	c.limitRead(time.Time{})
 	s := c.scratch
 	c.scratch = nil
 	s.buf = s.fixed[:]
@@ -111,16 +112,8 @@ func (c *conn) leave() *scratch {
 
 func (c *conn) buffered() []byte { return c.buf[c.r:c.w] }
 
-// setReadDeadline sets a limit, or none, unless the connection was
+// setWriteDeadline sets a limit for writing, or none, unless the connection was
 // interrupted, which stays so.
-func (c *conn) setReadDeadline(t time.Time) {
-	_ = c.nc.SetReadDeadline(t)
-	if c.interrupted.Load() {
-		_ = c.nc.SetReadDeadline(time.Unix(1, 0))
-	}
-}
-
-// setWriteDeadline does the same for writing.
 func (c *conn) setWriteDeadline(t time.Time) {
 	_ = c.nc.SetWriteDeadline(t)
 	if c.interrupted.Load() {
@@ -145,15 +138,14 @@ func (c *conn) fill() error {
 // readSome reads at least one byte from the network or fails.
 func (c *conn) readSome(p []byte) (int, error) {
 	if c.patience > 0 {
-		c.armed = true
-		c.setReadDeadline(time.Now().Add(c.patience))
+		c.limitRead(time.Now().Add(c.patience))
 	}
 	for range 100 {
 		n, err := c.nc.Read(p)
 		if n > 0 {
 			return n, nil // an error will come again
 		}
-		if err != nil {
+		if err != nil && !c.early(err) {
 			return 0, err
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"net"
 	"os"
 	"time"
+
+	"github.com/sallyport/sallyport/proxy/internal/wire"
 )
 
 // ProtocolError is an answer that is not HTTP/1.1, or breaks its rules. The
@@ -22,15 +24,15 @@ const (
 	notHTTP             = "it does not begin with HTTP/1.0 or HTTP/1.1"
 	badStatusCode       = "the status code is not three digits from 100 to 999"
 	badReasonPhrase     = "a control character in the reason phrase"
-	badLineEnd          = "a line does not end in CRLF"
+	badLineEnd          = string(wire.FaultLineEnd)
 	headTooLong         = "the head is longer than allowed"
 	tooManyFields       = "more fields than allowed"
 	badTransferEncoding = "Transfer-Encoding is not exactly chunked"
 	bothFramings        = "Transfer-Encoding together with Content-Length"
 	codingNotAllowed    = "Transfer-Encoding where none is allowed"
-	badChunkEnd         = "a chunk is longer than its size"
-	chunkLineTooLong    = "a chunk's size line is longer than allowed"
-	chunkOverhead       = "far more chunk framing than data"
+	badChunkEnd         = string(wire.FaultChunkEnd)
+	chunkLineTooLong    = string(wire.FaultChunkLine)
+	chunkOverhead       = string(wire.FaultChunkOverhead)
 	trailersTooLong     = "the trailers are longer than allowed"
 	badTrailerName      = "Trailer announces a field that frames messages"
 	manyInformational   = "too many informational responses"
@@ -93,6 +95,7 @@ var ErrServerClosed = errors.New("the server closed the connection instead of an
 
 var (
 	errBodyClosed     = errors.New("read on a closed response body")
+	errStale          = errors.New("the kept connection was closed or not silent")
 	errConcurrentRead = errors.New("concurrent reads on a response body")
 )
 

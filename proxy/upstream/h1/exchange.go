@@ -12,6 +12,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/sallyport/sallyport/proxy/internal/wire"
 )
 
 const (
@@ -48,6 +50,7 @@ type exchange struct {
 	patience time.Duration // with the server, until the response's head
 
 	waiting  bool  // the body waits for 100 Continue
+	stale    bool  // the kept connection was not fit for use, and nothing was sent
 	lost     bool  // the server seems to have closed the kept connection
 	answered bool  // a byte of a response was seen
 	wrote    int   // bytes of out.wire that were sent
@@ -60,8 +63,7 @@ type exchange struct {
 
 	kind   bodyKind
 	left   int64 // bytes to come, of the body or the chunk
-	chunk  chunkState
-	excess int64 // of framing over data in a chunked body
+	chunks wire.Chunks
 	ended  error // what Read says from now on
 	using  atomic.Uint32
 
@@ -84,7 +86,12 @@ func (x *exchange) attempt(c *conn) error {
 	} else if ctx.Done() != nil {
 		x.detach = context.AfterFunc(ctx, c.interrupt)
 	}
-	err := x.send()
+	var err error
+	if c.reused && c.direct && x.out.body == nil {
+		err = x.ask()
+	} else {
+		err = x.send()
+	}
 	if err == nil {
 		err = x.receive()
 	}
@@ -126,10 +133,10 @@ func (x *exchange) limit(wait time.Duration) {
 	case x.gotHead:
 	case wait > 0:
 		x.limited = true
-		x.c.setReadDeadline(time.Now().Add(wait))
+		x.c.limitRead(time.Now().Add(wait))
 	case x.limited:
 		x.limited = false
-		x.c.setReadDeadline(time.Time{})
+		x.c.limitRead(time.Time{})
 	}
 }
 
@@ -139,7 +146,7 @@ func (x *exchange) unlimit() {
 	defer x.mu.Unlock()
 	x.gotHead = true
 	if x.limited {
-		x.c.setReadDeadline(time.Time{})
+		x.c.limitRead(time.Time{})
 	}
 }
 
@@ -200,14 +207,19 @@ func (x *exchange) fillFirst() error {
 		err := x.c.fill()
 		switch {
 		case err == nil:
-			x.answered = true
-			if x.trace != nil && x.trace.GotFirstResponseByte != nil {
-				x.trace.GotFirstResponseByte()
-			}
+			x.begun()
 			return nil
 		case !x.continues(err):
 			return err
 		}
+	}
+}
+
+// begun notes that a response has begun to come.
+func (x *exchange) begun() {
+	x.answered = true
+	if x.trace != nil && x.trace.GotFirstResponseByte != nil {
+		x.trace.GotFirstResponseByte()
 	}
 }
 

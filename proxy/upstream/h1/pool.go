@@ -26,14 +26,15 @@ type pool struct {
 	armed  bool
 }
 
-// take returns a connection that seems alive, or nil.
-func (p *pool) take() *conn {
+// take returns a connection that seems alive, or nil. One that is asked with
+// is looked at then.
+func (p *pool) take(asks bool) *conn {
 	for {
 		c := p.pop()
 		if c == nil {
 			return nil
 		}
-		if !p.expired(c) && c.quiet() && p.welcome(c) {
+		if !p.expired(c) && (asks && c.direct || c.quiet()) && p.welcome(c) {
 			c.reused = true
 			return c
 		}

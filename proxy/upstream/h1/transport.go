@@ -156,8 +156,8 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err := out.buffer(req, t.options.RequestBuffer); err != nil {
 		return nil, err
 	}
-	for fresh := false; ; fresh = true {
-		c, err := t.connect(req.Context(), fresh)
+	for fresh := false; ; {
+		c, err := t.connect(req.Context(), fresh, out.body == nil)
 		if err != nil {
 			return nil, err
 		}
@@ -165,19 +165,23 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		if err = x.attempt(c); err == nil {
 			return &x.res, nil
 		}
-		if !x.mayRepeat() {
+		if x.stale {
+			continue // nothing has happened yet
+		}
+		if fresh = true; !x.mayRepeat() {
 			return nil, err
 		}
 	}
 }
 
-// connect returns an idle connection or a new one.
-func (t *Transport) connect(ctx context.Context, fresh bool) (*conn, error) {
+// connect returns an idle connection or a new one. For a request that will be
+// asked with (whole), the idle connection may be one that nobody has looked at.
+func (t *Transport) connect(ctx context.Context, fresh, whole bool) (*conn, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
 	if !fresh {
-		if c := t.pool.take(); c != nil {
+		if c := t.pool.take(whole); c != nil {
 			return c, nil
 		}
 	}

@@ -27,6 +27,7 @@ func (x *exchange) upgrade() error {
 	x.res.Body = &upgraded{Conn: c.nc, ahead: slices.Clone(c.buffered())}
 	x.surrender()
 	x.t.scratches.Put(c.leave())
+	c.unlimited()
 	return nil
 }
 

@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// examined runs doctor offline on a configuration and returns its report.
+func examined(t *testing.T, path string) string {
+	t.Helper()
+	var out strings.Builder
+	execute(sealing{}, []string{"doctor", "--offline", "--config", path}, &out, io.Discard)
+	return out.String()
+}
+
+func TestStorageThatDoesNotOutliveAContainerIsRecognised(t *testing.T) {
+	const inside = `741 735 0:54 / / rw,relatime - overlay overlay rw,lowerdir=/a:/b
+742 741 0:57 / /proc rw,nosuid - proc proc rw
+743 741 8:1 /volumes/state/_data /var/lib/sallyport rw,relatime master:1 - ext4 /dev/sda1 rw
+744 741 0:60 / /run/my\040state rw - tmpfs tmpfs rw
+`
+	for path, want := range map[string]string{
+		"/var/lib/sallyport": "", "/var/lib/sallyport/x": "", "/var/lib/sallyport2": "container's own layer", "/var/lib": "container's own layer",
+		"/run/my state": "in memory", "/run/my state/a": "in memory", "/run/my": "container's own layer",
+	} {
+		if got := ephemeral(inside, path); (want == "") != (got == "") || !strings.Contains(got, want) {
+			t.Errorf("%s: %q, want %q", path, got, want)
+		}
+	}
+	if got := ephemeral("22 1 8:2 / / rw - ext4 /dev/sda2 rw\n", "/var/lib/sallyport"); got != "" {
+		t.Errorf("a plain machine: %q", got)
+	}
+	if got := ephemeral("22 1 8:2 / / rw - overlay o rw\n23 1 8:2 / / rw - ext4 /dev/sda2 rw\n", "/x"); got != "" {
+		t.Errorf("a mount that is covered counts: %q", got)
+	}
+}
+
+func TestDoctorShowsNamesOfVariablesAndNoValues(t *testing.T) {
+	got := misleading([]byte("PATH=/bin\x00CF_API_KEY=hunter2\x00https_proxy=http://u:hunter2@p\x00CLOUDFLARE_EMAIL=a=b\x00CFX=1\x00"))
+	if want := []string{"CF_API_KEY", "CLOUDFLARE_EMAIL", "https_proxy"}; fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+func TestUnitFilesAreReadAsSystemdDoes(t *testing.T) {
+	u := parseUnit("[Service]\n# Environment=A=1\nEnvironment=CF_A=1\nEnvironment=\nEnvironment=CF_B=2 \\\n  CF_C=3\n;x=y\nTimeoutStopSec = 1min 30s\n")
+	if got := fmt.Sprint(u["Environment"]); got != "[CF_B=2    CF_C=3]" {
+		t.Errorf("Environment %s", got)
+	}
+	for text, want := range map[string]time.Duration{"40": 40 * time.Second, "1min 30s": 90 * time.Second, "5s": 5 * time.Second, "500ms": 500 * time.Millisecond} {
+		if got, ok := unitTime(text); !ok || got != want {
+			t.Errorf("%q is %v, %t", text, got, ok)
+		}
+	}
+	for _, text := range []string{"", "infinity"} {
+		if got, ok := unitTime(text); ok {
+			t.Errorf("%q is %v", text, got)
+		}
+	}
+}
+
+// store puts a certificate into a storage as if it had been obtained.
+func store(t *testing.T, dir, name string, begins, ends time.Time) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{name}, NotBefore: begins, NotAfter: ends}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := filepath.Join(dir, "storage", "certificates", "acme-v02.api.letsencrypt.org-directory", name)
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, filepath.Join(folder, name+".crt"), string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
+}
+
+func TestDoctorTellsWhichRenewalsAreDueAndWhatIsLeftOfTheWeek(t *testing.T) {
+	dir := t.TempDir()
+	writeFile(t, filepath.Join(dir, "token"), "cfut_good0000000000000000000000000000000000000000000000")
+	text := "acme: {email: ops@sallyport.dev}\ncloudflare: [{zones: [one.test, two.test], token_file: token}]\nsites:\n"
+	now, day := time.Now(), 24*time.Hour
+	for name, ends := range map[string]time.Duration{"expired": -day, "overdue": 10 * day, "due": 25 * day, "fresh": 60 * day} {
+		text += "  " + name + ".one.test: http://127.0.0.1:1\n"
+		store(t, dir, name+".one.test", now.Add(ends-90*day), now.Add(ends))
+	}
+	for i := range 42 {
+		name := fmt.Sprintf("n%d.two.test", i)
+		text += "  " + name + ": http://127.0.0.1:1\n"
+		if i%2 == 0 {
+			store(t, dir, name, now.Add(-day), now.Add(89*day))
+		}
+	}
+	report := examined(t, writeConfig(t, dir, text))
+	for _, want := range []string{
+		"ERROR    certificates  the certificate of expired.one.test expired on ",
+		"warning  certificates  the certificate of overdue.one.test ends on ",
+		"note     certificates  the certificate of due.one.test is due for renewal",
+		"ok       certificates  22 of 46 certificates are stored and not due",
+		"note     certificates  21 of 46 certificates are still to be ordered",
+		"note     rate_limit    two.test: 21 certificates in the last 7 days and 21 to order, of 50",
+	} {
+		if !strings.Contains(report, want) {
+			t.Errorf("the report lacks %q:\n%s", want, report)
+		}
+	}
+}
+
+func TestDoctorNamesAStorageThatCannotBeWritten(t *testing.T) {
+	if os.Geteuid() == 0 {
+		dir := t.TempDir()
+		writeFile(t, filepath.Join(dir, "storage"), "a file")
+		if report := examined(t, writeConfig(t, dir, internalSite("http://127.0.0.1:9"))); !strings.Contains(report, "is not a directory") {
+			t.Errorf("report:\n%s", report)
+		}
+		return // root may write everywhere
+	}
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "storage"), 0o500); err != nil {
+		t.Fatal(err)
+	}
+	if report := examined(t, writeConfig(t, dir, internalSite("http://127.0.0.1:9"))); !strings.Contains(report, "ERROR    storage      storage "+filepath.Join(dir, "storage")+" cannot be written: permission denied") {
+		t.Errorf("report:\n%s", report)
+	}
+}
+
+func TestDoctorLeavesNothingBehind(t *testing.T) {
+	dir := t.TempDir()
+	path := writeConfig(t, dir, internalSite("http://127.0.0.1:9"))
+	examined(t, path)
+	if _, err := os.Stat(filepath.Join(dir, "storage")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("doctor made the storage: %v", err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "storage"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	examined(t, path)
+	if left, err := os.ReadDir(filepath.Join(dir, "storage")); err != nil || len(left) > 0 {
+		t.Errorf("doctor left %v, %v", left, err)
+	}
+}
+
+func TestDoctorNamesWhoHoldsAPort(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	f := new(doctor).port(context.Background(), "tcp", l.Addr().String())
+	if want := fmt.Sprintf("taken by %s (pid %d)", commandOf(os.Getpid()), os.Getpid()); f.Level != levelError || !strings.Contains(f.Message, want) {
+		t.Errorf("%+v, want %q", f, want)
+	}
+}
