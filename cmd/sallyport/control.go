@@ -27,12 +27,15 @@ type control struct {
 	logger  *zap.Logger
 
 	reloading sync.Mutex
+	upgrading sync.Mutex
+	replaced  chan *successor // gets the process that has taken over
 }
 
 // run serves until a signal or a failure ends it.
 func (c *control) run(ctx context.Context, signals <-chan os.Signal, ready func(*edge)) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
+	c.replaced = make(chan *successor, 1)
 	c.offer()
 	done := make(chan error, 1)
 	go func() { done <- c.edge.run(ctx) }() // waited for below, unless we are told not to
@@ -44,6 +47,7 @@ func (c *control) run(ctx context.Context, signals <-chan os.Signal, ready func(
 	c.logger.Info("serving",
 		zap.Stringers("https", c.edge.addresses()),
 		zap.Int("sites", len(c.edge.config.Sites)))
+	c.edge.before.report(nil)
 	c.tell("READY=1\n" + c.summary())
 	if ready != nil {
 		ready(c.edge)
@@ -56,11 +60,13 @@ func (c *control) run(ctx context.Context, signals <-chan os.Signal, ready func(
 func (c *control) loop(stop func(), done <-chan error, signals <-chan os.Signal) error {
 	alive := c.service.watchdog()
 	defer alive.Stop()
-	var drain <-chan time.Time // when it is time to drain
+	var yielding sync.WaitGroup // ends with the edge
+	var drain <-chan time.Time  // when it is time to drain
 	urgency := serving
 	for {
 		select {
 		case err := <-done:
+			yielding.Wait()
 			if err == nil {
 				c.logger.Info("stopped")
 			}
@@ -69,6 +75,8 @@ func (c *control) loop(stop func(), done <-chan error, signals <-chan os.Signal)
 			c.tell("WATCHDOG=1")
 		case <-drain:
 			stop()
+		case next := <-c.replaced:
+			yielding.Go(func() { c.yield(next, stop) })
 		case received := <-signals:
 			switch received {
 			case syscall.SIGHUP:
@@ -167,6 +175,7 @@ func (c *control) offer() {
 		Status:   e.status,
 		Pulse:    e.pulse,
 		Reload:   c.reload,
+		Upgrade:  c.upgrade,
 		Renew:    e.certificates.Renew,
 		Purge:    e.proxy.Purge,
 		Drain:    e.proxy.Drain,

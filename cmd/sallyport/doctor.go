@@ -72,6 +72,7 @@ type step struct {
 func checkups() []step {
 	return []step{
 		{"config", false, (*doctor).configFile},
+		{"files", false, (*doctor).paths},
 		{"environment", false, (*doctor).environment},
 		{"unit", false, (*doctor).unitFile},
 		{"compose", false, (*doctor).composeFile},

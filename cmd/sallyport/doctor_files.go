@@ -73,7 +73,7 @@ func (d *doctor) unitFile(context.Context) []finding {
 		list = append(list, found(levelWarning, fmt.Sprintf("TimeoutStopSec=%d or more", int((d.cfg.Limits.ShutdownTimeout+10*time.Second).Seconds())), "%s stops after %v, before limits.shutdown_timeout (%v): requests under way are cut", d.unit, stop, d.cfg.Limits.ShutdownTimeout))
 	}
 	unprivileged := last(u["DynamicUser"]) == "yes" || last(u["DynamicUser"]) == "true" || last(u["User"]) != "" && last(u["User"]) != "root"
-	if unprivileged && !strings.Contains(strings.Join(u["AmbientCapabilities"], " "), "CAP_NET_BIND_SERVICE") {
+	if unprivileged && len(u["Sockets"]) == 0 && !strings.Contains(strings.Join(u["AmbientCapabilities"], " "), "CAP_NET_BIND_SERVICE") {
 		list = append(list, found(levelWarning, "AmbientCapabilities=CAP_NET_BIND_SERVICE", "%s runs as a user that may not take ports below 1024", d.unit))
 	}
 	if len(list) == 0 {

@@ -286,7 +286,11 @@ func (d *doctor) port(ctx context.Context, network, address string) finding {
 		_ = closer.Close()
 		return found(levelOK, "", "%s %s is free", network, address)
 	case errors.Is(err, syscall.EADDRINUSE):
-		return found(levelError, "stop what holds it (an nginx that is still there?), or change listen; `ss -lnp 'sport = :"+port+"'` shows who it is", "%s %s is taken by %s", network, address, holder(network, port))
+		who := holder(network, port)
+		if who == "systemd (pid 1)" {
+			return found(levelOK, "", "%s %s is held by systemd, for a socket unit", network, address)
+		}
+		return found(levelError, "stop what holds it (an nginx that is still there?), or change listen; `ss -lnp 'sport = :"+port+"'` shows who it is; systemd may hold it for sallyport.socket", "%s %s is taken by %s", network, address, who)
 	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
 		return found(levelError, "AmbientCapabilities=CAP_NET_BIND_SERVICE in the unit; sysctls net.ipv4.ip_unprivileged_port_start: \"0\" in compose", "%s %s may not be taken by this user", network, address)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):

@@ -168,3 +168,48 @@ func TestDoctorNamesWhoHoldsAPort(t *testing.T) {
 		t.Errorf("%+v, want %q", f, want)
 	}
 }
+
+// TestWhatWeShipPassesOurOwnDoctor keeps deploy/ free of the mistakes that
+// doctor knows.
+func TestWhatWeShipPassesOurOwnDoctor(t *testing.T) {
+	const deploy = "../../deploy/"
+	var out strings.Builder
+	execute(sealing{}, []string{"doctor", "--offline", "--config", deploy + "config/sallyport.yaml", "--unit", deploy + "sallyport.service", "--compose", deploy + "compose.yaml"}, &out, io.Discard)
+	for _, want := range []string{"nothing against " + deploy + "sallyport.service", "nothing against " + deploy + "compose.yaml"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the report lacks %q:\n%s", want, out.String())
+		}
+	}
+}
+
+func TestDoctorNamesFilesThatWillNotDo(t *testing.T) {
+	dir := t.TempDir()
+	writeFile(t, filepath.Join(dir, "admin.token"), "short")
+	writeFile(t, filepath.Join(dir, "users"), "a:$2y$10$abcdefghijklmnopqrstuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuuu\n")
+	for _, name := range []string{"admin.token", "users"} {
+		if err := os.Chmod(filepath.Join(dir, name), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := filepath.Join(dir, "sallyport.yaml")
+	writeFile(t, path, `listen: {http: "127.0.0.1:0", https: "127.0.0.1:0"}
+storage: storage
+log: {output: nowhere/log, access: {output: elsewhere/access}}
+admin: {socket: missing/sock, listen: "127.0.0.1:0", token_file: admin.token}
+sites:
+  a.localhost: {basic_auth: {users_file: users}, proxy: "http://127.0.0.1:1"}
+`)
+	report := examined(t, path)
+	for _, want := range []string{
+		"admin.token_file: the token is too short",
+		"admin.token holds secrets and can be read by everybody (mode 0644)",
+		"users holds secrets and can be read by everybody",
+		"log " + dir + "/nowhere/log: the folder " + dir + "/nowhere does not exist",
+		"the folder " + dir + "/elsewhere does not exist",
+		"the folder " + dir + "/missing does not exist",
+	} {
+		if !strings.Contains(report, want) {
+			t.Errorf("the report lacks %q:\n%s", want, report)
+		}
+	}
+}

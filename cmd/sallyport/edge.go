@@ -52,6 +52,11 @@ type edge struct {
 	loaded time.Time
 	last   *admin.Reload // nil: none yet
 
+	before      *predecessor
+	leave       context.CancelFunc // ends what an upgrade takes away first; set by openEdge
+	left        context.Context
+	ordersEnded chan struct{} // closed when no certificate is ordered any more
+
 	stopping atomic.Bool // set first of all, so that nobody is sent here any more
 }
 
@@ -60,7 +65,7 @@ type edgeOptions struct {
 	credentialsDir string
 	logging        *logging
 	passed         []listen.Passed // sockets that were open before
-	holdUDP        <-chan struct{} // as of listen.Options
+	before         *predecessor    // whom to take over from; nil is nobody
 }
 
 // openEdge builds everything and opens the sockets. It starts no goroutine; on
@@ -70,8 +75,10 @@ func openEdge(ctx context.Context, options edgeOptions) (_ *edge, err error) {
 	e := &edge{
 		config: options.config, credentialsDir: options.credentialsDir, logger: options.logging.Logger, logging: options.logging,
 		started: now, loaded: now, events: options.logging.events,
+		before: options.before, ordersEnded: make(chan struct{}),
 		history: metrics.NewHistory(), registry: newRegistry(),
 	}
+	e.left, e.leave = context.WithCancel(context.Background())
 	if e.roots, err = publicRoots(); err != nil {
 		return nil, err
 	}
@@ -100,7 +107,10 @@ func openEdge(ctx context.Context, options edgeOptions) (_ *edge, err error) {
 		}
 	}()
 	open := e.listenOptions(e.config)
-	open.Passed, open.HoldUDP = options.passed, options.holdUDP
+	open.Passed = options.passed
+	if before := options.before; before != nil {
+		open.Passed, open.HoldUDP = before.sockets, before.udpFree
+	}
 	if e.listeners, err = listen.Open(ctx, open); err != nil {
 		return nil, err
 	}
@@ -109,6 +119,9 @@ func openEdge(ctx context.Context, options edgeOptions) (_ *edge, err error) {
 	e.memory.OnShort(e.listeners.Relieve)
 	if path := e.config.SocketPath(); path != "" {
 		o := admin.Options{Socket: path, Health: e.health, Addresses: e.config.Admin.Listen, Token: e.adminToken}
+		if options.before != nil {
+			o.Passed = options.before.admin
+		}
 		if e.admin, err = admin.Open(ctx, o); err != nil {
 			e.listeners.Close()
 			return nil, err
@@ -187,13 +200,19 @@ func (e *edge) run(ctx context.Context) error {
 			}
 		})
 	}
-	start("certificates", e.certificates.Run)
+	if e.before != nil {
+		group.Go(e.before.wait) // until that process has ended
+	}
+	start("certificates", e.order)
 	start("memory", e.memory.Run)
 	if e.admin != nil {
-		start("admin", e.admin.Run)
+		start("admin", func(ctx context.Context) error { return e.admin.Run(e.until(ctx)) })
 	}
 	err := e.listeners.Run(serving)
 	stop()
+	if e.before != nil {
+		_ = e.before.done.Close()
+	}
 	group.Wait()
 	e.proxy.Close()
 	close(failures)
@@ -201,6 +220,28 @@ func (e *edge) run(ctx context.Context) error {
 		err = errors.Join(err, failure)
 	}
 	return err
+}
+
+// until returns a context that ends with ctx, or when another process takes over.
+func (e *edge) until(ctx context.Context) context.Context {
+	ctx, cancel := context.WithCancel(ctx)
+	context.AfterFunc(e.left, cancel)
+	return ctx
+}
+
+// order obtains and renews certificates: as soon as the process that this one
+// takes over from does not any more.
+func (e *edge) order(ctx context.Context) error {
+	defer close(e.ordersEnded)
+	ctx = e.until(ctx)
+	if e.before != nil {
+		select {
+		case <-e.before.ordersFree:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	return e.certificates.Run(ctx)
 }
 
 // reload replaces the configuration: all of it or, on error, nothing. What has

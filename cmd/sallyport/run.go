@@ -49,9 +49,15 @@ type serveOptions struct {
 }
 
 // serve loads the configuration and runs the proxy until a signal stops it.
-func serve(ctx context.Context, options serveOptions) error {
+func serve(ctx context.Context, options serveOptions) (err error) {
+	before := options.sealed.service.before
+	defer func() { before.report(err) }() // does nothing once it is said that we serve
+
 	if ctx == nil {
 		ctx = context.Background()
+	}
+	if err := options.sealed.service.doubt; err != nil {
+		return err
 	}
 	cfg, problems := options.load()
 	if err := problems.Err(); err != nil {
@@ -73,12 +79,9 @@ func serve(ctx context.Context, options serveOptions) error {
 	defer signal.Stop(signals)
 	signal.Ignore(syscall.SIGPIPE) // a log's reader that is gone stops no proxy
 
-	if err := options.sealed.service.doubt; err != nil {
-		return err
-	}
 	edge, err := openEdge(ctx, edgeOptions{
 		config: cfg, credentialsDir: options.credentialsDir, logging: logger,
-		passed: options.sealed.service.sockets,
+		passed: options.sealed.service.sockets, before: before,
 	})
 	if err != nil {
 		return err

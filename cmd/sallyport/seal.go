@@ -50,7 +50,8 @@ type serviceManager struct {
 	notifySocket  string        // NOTIFY_SOCKET: where READY=1 goes; empty when nobody asks
 	watchdogEvery time.Duration // WATCHDOG_USEC: how often it wants to hear from us; 0 is never
 	sockets       []listen.Passed
-	doubt         error // about the sockets
+	before        *predecessor // the process that this one takes over from
+	doubt         error        // about the sockets
 }
 
 // serviceVariables are the service manager's protocol: sd_notify(3),
@@ -89,8 +90,25 @@ func (s sealing) finish() sealing {
 	if os.Getenv("LISTEN_PID") == strconv.Itoa(os.Getpid()) {
 		s.service.sockets, s.service.doubt = passedSockets(os.Getenv("LISTEN_FDS"), os.Getenv("LISTEN_FDNAMES"))
 	}
+	var err error
+	if s.service.before, err = receiveTakeover(); err != nil {
+		s.service.doubt = err
+	}
 	os.Clearenv()
 	return s
+}
+
+// environment is that of a process which takes over: the service manager's
+// protocol, and nothing else.
+func (m serviceManager) environment() []string {
+	environment := []string{}
+	if m.notifySocket != "" {
+		environment = append(environment, "NOTIFY_SOCKET="+m.notifySocket)
+	}
+	if m.watchdogEvery > 0 {
+		environment = append(environment, "WATCHDOG_USEC="+strconv.FormatInt(m.watchdogEvery.Microseconds(), 10))
+	}
+	return environment
 }
 
 // forUs reports whether a variable names this process, or nobody.

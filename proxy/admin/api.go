@@ -22,6 +22,11 @@ type Control struct {
 	// Reload reads the configuration again and returns what came of it.
 	Reload func(context.Context) Reload
 
+	// Upgrade starts another process from the binary at a path, "" for our own,
+	// hands everything over to it and returns its PID once it serves. On error
+	// nothing has changed.
+	Upgrade func(ctx context.Context, binary string) (pid int, err error)
+
 	// Renew has the certificate of a name renewed now; it returns before that
 	// has happened.
 	Renew func(name string) error
@@ -70,6 +75,13 @@ func (s *Server) Serve(c Control) {
 	part("events", func(s *Status) any { return s.Events })
 
 	s.Handle("POST /v1/reload", answers(c.Reload != nil, func(r *http.Request) (any, error) { return c.Reload(r.Context()), nil }))
+	s.Handle("POST /v1/upgrade", answers(c.Upgrade != nil, func(r *http.Request) (any, error) {
+		pid, err := c.Upgrade(r.Context(), r.FormValue("binary"))
+		if err != nil {
+			return nil, refusal(err)
+		}
+		return Done{Message: "another process serves now, and this one ends what it has under way; pid of the new one", Count: pid}, nil
+	}))
 	s.Handle("POST /v1/renew", answers(c.Renew != nil, func(r *http.Request) (any, error) {
 		name := r.FormValue("name")
 		if err := c.Renew(name); err != nil {

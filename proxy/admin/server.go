@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 )
@@ -22,6 +23,11 @@ type Options struct {
 	// Token returns the token for the TCP listeners as it is now. Required with
 	// Addresses. An error means that nobody gets in.
 	Token func() (string, error)
+
+	// Passed are sockets that were open before; those that are bound to Socket
+	// or one of Addresses are taken over instead of opening the same. The caller
+	// closes the files.
+	Passed []*os.File
 
 	// Health returns what is wrong, in words; nothing means healthy. It must
 	// be quick and safe for concurrent use. Required.
@@ -42,7 +48,7 @@ func Open(ctx context.Context, o Options) (*Server, error) {
 	if o.Health == nil {
 		return nil, errors.New("admin: health function is missing")
 	}
-	l, err := listen(ctx, o.Socket)
+	l, err := listen(ctx, o.Socket, o.Passed)
 	if err != nil {
 		return nil, err
 	}

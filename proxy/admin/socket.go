@@ -33,9 +33,12 @@ func (e *Error) Unwrap() error { return e.Err }
 // listen opens the socket with mode 0600. A socket that a dead process left
 // behind is replaced; one that answers, or a file that is no socket, is an
 // error.
-func listen(ctx context.Context, socket string) (net.Listener, error) {
+func listen(ctx context.Context, socket string, passed []*os.File) (net.Listener, error) {
 	if len(socket) > longestPath {
 		return nil, &Error{socket, fmt.Errorf("the path is longer than %d bytes", longestPath), "set admin.socket to a shorter path"}
+	}
+	if l := adopt(passed, socket); l != nil {
+		return l, nil
 	}
 	if err := vacate(ctx, socket); err != nil {
 		return nil, err
@@ -54,6 +57,75 @@ func listen(ctx context.Context, socket string) (net.Listener, error) {
 		return nil, &Error{socket, cause(err), ""}
 	}
 	return l, nil
+}
+
+// adopt returns the listener among passed sockets that is bound to an address,
+// or nil.
+func adopt(passed []*os.File, address string) net.Listener {
+	for _, file := range passed {
+		l, err := net.FileListener(file)
+		if err != nil {
+			continue
+		}
+		if l.Addr().String() == address {
+			if local, ok := l.(*net.UnixListener); ok {
+				local.SetUnlinkOnClose(true) // it is ours to tidy up now
+			}
+			return l
+		}
+		_ = l.Close()
+	}
+	return nil
+}
+
+// Files returns duplicates of the sockets, for the process that takes over. The
+// caller closes them.
+func (s *Server) Files() ([]*os.File, error) {
+	var list []*os.File
+	for _, l := range append([]net.Listener{s.listener}, s.tcp...) {
+		file, err := duplicate(l)
+		if err != nil {
+			for _, one := range list {
+				_ = one.Close()
+			}
+			return nil, &Error{l.Addr().String(), cause(err), ""}
+		}
+		list = append(list, file)
+	}
+	return list, nil
+}
+
+// duplicate does what a File method of package net does, except that handing the
+// file to another process does not make our own socket block: the two share that.
+func duplicate(l net.Listener) (*os.File, error) {
+	socket, ok := l.(syscall.Conn)
+	if !ok {
+		return nil, errors.ErrUnsupported
+	}
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	fd, result := -1, error(nil)
+	err = raw.Control(func(own uintptr) {
+		syscall.ForkLock.RLock()
+		defer syscall.ForkLock.RUnlock()
+		if fd, result = syscall.Dup(int(own)); result == nil {
+			syscall.CloseOnExec(fd)
+		}
+	})
+	if err = errors.Join(err, result); err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), "socket"), nil
+}
+
+// Leave makes the end of Run leave the socket's file where it is: another
+// process listens there.
+func (s *Server) Leave() {
+	if local, ok := s.listener.(*net.UnixListener); ok {
+		local.SetUnlinkOnClose(false)
+	}
 }
 
 // vacate makes way for a new socket.

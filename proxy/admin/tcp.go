@@ -16,6 +16,10 @@ func (s *Server) listenTCP(ctx context.Context, o Options) error {
 		return errors.New("admin: a TCP listener needs a token")
 	}
 	for _, address := range o.Addresses {
+		if l := adopt(o.Passed, address); l != nil {
+			s.tcp = append(s.tcp, l)
+			continue
+		}
 		var config net.ListenConfig
 		l, err := config.Listen(ctx, "tcp", address)
 		if err != nil {

@@ -56,9 +56,13 @@ func (s *Server) prepare(ctx context.Context, o Options, passed []Passed) (_ *Ch
 		}
 	}
 	for _, left := range have {
-		if slices.Contains(got, left) {
+		if !slices.Contains(got, left) {
+			continue
+		}
+		if left.passed {
 			return nil, unwanted(left)
 		}
+		left.close()
 	}
 	return c, nil
 }

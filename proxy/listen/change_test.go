@@ -288,7 +288,7 @@ func passed(t *testing.T, kinds ...string) (list []Passed, address string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		list = append(list, Passed{kind, file})
+		list = append(list, Passed{Name: kind, File: file})
 	}
 	return list, l.Addr().String()
 }

@@ -31,6 +31,11 @@ func (r role) String() string { return [...]string{"http", "https", "https-udp"}
 type Passed struct {
 	Name string
 	File *os.File // closed when it has been taken over, or on error
+
+	// Address is how the options of the process that opened it name it, "" if
+	// it was not one of ours. Then it is known by that, which port 0 needs, and
+	// if no address asks for it, it is closed.
+	Address string
 }
 
 // port is a socket that is listened on.
@@ -95,7 +100,7 @@ func (e *PassedError) Unwrap() error { return e.Err }
 func (e *PassedError) Hint() string { return e.Cure }
 
 func adoptOne(one Passed) (*port, error) {
-	p := &port{passed: true}
+	p := &port{passed: one.Address == "", address: one.Address}
 	fail := func(err error, cure string) (*port, error) { return nil, &PassedError{one.Name, err, cure} }
 	switch one.Name {
 	case "http":
@@ -188,9 +193,30 @@ func (p *port) close() {
 // file returns a duplicate of the socket, for another process.
 func (p *port) file() (*os.File, error) {
 	if p.tcp != nil {
-		return p.tcp.File()
+		return duplicate(p.tcp)
 	}
-	return p.udp.File()
+	return duplicate(p.udp)
+}
+
+// duplicate does what a File method of package net does, except that handing the
+// file to another process does not make our own socket block: the two share that.
+func duplicate(socket syscall.Conn) (*os.File, error) {
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	fd, result := -1, error(nil)
+	err = raw.Control(func(own uintptr) {
+		syscall.ForkLock.RLock()
+		defer syscall.ForkLock.RUnlock()
+		if fd, result = syscall.Dup(int(own)); result == nil {
+			syscall.CloseOnExec(fd)
+		}
+	})
+	if err = errors.Join(err, result); err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), "socket"), nil
 }
 
 // again returns a port on the same socket, to be served anew: closing either
@@ -200,7 +226,7 @@ func (p *port) again() (*port, error) {
 	if err != nil {
 		return nil, err
 	}
-	next, err := adoptOne(Passed{p.role.String(), file})
+	next, err := adoptOne(Passed{p.role.String(), file, p.address})
 	_ = file.Close()
 	if err != nil {
 		return nil, err

@@ -26,6 +26,11 @@ const (
 
 	// hurriedLimit takes the place of ShutdownTimeout once Hurry was called.
 	hurriedLimit = time.Second
+
+	// yieldLimit is how long requests over HTTP/3 may take when another process
+	// waits for the sockets: only one can read them, and until then clients fall
+	// back to HTTP/2.
+	yieldLimit = 5 * time.Second
 )
 
 // Server serves on the sockets that Open opened. Prepare and Commit change
@@ -44,6 +49,8 @@ type Server struct {
 	guests  sync.WaitGroup // of those who end what has been retired
 	shut    chan struct{}  // closed by Close
 	freed   chan struct{}  // closed when UDP sockets are not read any more
+	free    sync.Once      // closes freed
+	yields  atomic.Bool
 	hurried context.Context
 	hurry   context.CancelFunc
 
@@ -96,7 +103,7 @@ func (s *Server) Files() ([]Passed, error) {
 			}
 			return nil, &Error{Address: p.addr().String(), Err: plainCause(err)}
 		}
-		list = append(list, Passed{p.role.String(), file})
+		list = append(list, Passed{p.role.String(), file, p.address})
 	}
 	return list, nil
 }
@@ -245,6 +252,18 @@ func (s *Server) Close() {
 // Hurry leaves what is under way at a stop a second at most.
 func (s *Server) Hurry() { s.hurry() }
 
+// Yield makes the stop that will come one for the sake of a process that has got
+// the sockets by Files: HTTP/3 gets no longer than it takes to be polite.
+func (s *Server) Yield() { s.yields.Store(true) }
+
+// freeUDP ends the reading of UDP sockets.
+func (s *Server) freeUDP() {
+	s.free.Do(func() {
+		s.quic.end()
+		close(s.freed)
+	})
+}
+
 // FreedUDP is closed when a stop has come so far that UDP sockets are not read
 // any more, and another process may.
 func (s *Server) FreedUDP() <-chan struct{} { return s.freed }
@@ -270,11 +289,19 @@ func (s *Server) finish(ctx context.Context) {
 			zap.Int64("limit_ms", s.Options().ShutdownTimeout.Milliseconds()))
 	}
 	var shutdowns sync.WaitGroup
-	defer close(s.freed)
-	shutdowns.Go(func() { s.quic.drain(limit) })
+	defer s.freeUDP()
+	shutdowns.Go(func() {
+		if !s.yields.Load() {
+			s.quic.drain(limit)
+			return
+		}
+		soon, cancel := context.WithTimeout(limit, yieldLimit)
+		defer cancel()
+		s.quic.drain(soon)
+		s.freeUDP()
+	})
 	for _, each := range stacks {
 		each.drain()
-		shutdowns.Go(func() { _ = each.multiplexed.Shutdown(limit) })
 	}
 	s.lastRequests(limit)
 	for _, p := range ports {
@@ -286,6 +313,7 @@ func (s *Server) finish(ctx context.Context) {
 	s.workers.Wait()
 	s.conns.cut(fresh) // and what came through meanwhile: the engine would wait seconds for a first request
 	for _, each := range stacks {
+		shutdowns.Go(func() { _ = each.multiplexed.Shutdown(limit) })
 		shutdowns.Go(func() { _ = each.plain.Shutdown(limit) })
 		shutdowns.Go(func() { _ = each.secure.Shutdown(limit) })
 	}
@@ -295,7 +323,7 @@ func (s *Server) finish(ctx context.Context) {
 		s.logger.Warn("stopped: connections still in use were cut", zap.Int("connections", n),
 			zap.Int64("waited_ms", time.Since(began).Milliseconds()))
 	}
-	s.quic.end()
+	s.freeUDP()
 	s.Close()
 	s.guests.Wait()
 	final, cancel := context.WithTimeout(ctx, afterCut)

@@ -83,6 +83,7 @@ func (k *stack) open() int { return k.plain.Open() + k.secure.Open() + k.multipl
 func (k *stack) drain() {
 	k.plain.Drain()
 	k.secure.Drain()
+	k.multiplexed.Drain()
 }
 
 func (k *stack) close() {

@@ -17,6 +17,10 @@ const (
 	// connection goes (RFC 9112 section 9.6).
 	lingerTime = 5 * time.Second
 
+	// lastRequest bounds the wait for a request after an answer that did not
+	// say that it was the last, when the server is being shut down.
+	lastRequest = time.Second
+
 	// lastWords bounds the writing of an answer to a malformed request.
 	lastWords = 5 * time.Second
 )
@@ -112,13 +116,16 @@ func (c *conn) rest() bool {
 		c.limitRead(after(c.server.options.HeaderTimeout))
 	default:
 		c.state.Store(resting)
-		if c.server.ending.Load() {
-			return false
+		limit := c.server.options.IdleTimeout
+		if c.server.ending.Load() && (limit <= 0 || limit > lastRequest) {
+			// The answer before did not say that it was the last, so a request
+			// may be on its way.
+			limit = lastRequest
 		}
 		c.observe(http.StateIdle)
 		now := time.Now()
-		if c.patience = (time.Time{}); c.server.options.IdleTimeout > 0 {
-			c.patience = now.Add(c.server.options.IdleTimeout)
+		if c.patience = (time.Time{}); limit > 0 {
+			c.patience = now.Add(limit)
 		}
 		soon := now.Add(wakefulness)
 		if c.tired = c.patience.IsZero() || soon.Before(c.patience); !c.tired {

@@ -64,6 +64,7 @@ type conn struct {
 	dead       bool
 	ending     bool // GOAWAY with the last stream is sent; end when there are no streams
 	drained    bool // the first of two GOAWAYs is sent
+	begun      bool // the prefaces are exchanged
 	since      time.Time
 	timer      *time.Timer
 	pings      pings
@@ -139,7 +140,11 @@ func (c *conn) start() error {
 	}
 	_ = c.nc.SetReadDeadline(time.Time{})
 	o.State(c.nc, http.StateIdle)
-	return c.readRest(h)
+	if err := c.readRest(h); err != nil {
+		return err
+	}
+	c.begin()
+	return nil
 }
 
 // adequate: RFC 9113 section 9.2.2. Those of TLS 1.2 that are ephemeral and

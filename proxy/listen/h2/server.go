@@ -73,11 +73,13 @@ type Server struct {
 	pools   pools
 	date    atomic.Pointer[date]
 
-	mu       sync.Mutex
-	conns    map[*conn]struct{}
-	draining bool
-	closed   bool
-	wake     chan struct{} // closed and renewed when the last connection ends
+	draining atomic.Bool
+
+	mu     sync.Mutex
+	conns  map[*conn]struct{}
+	ending bool // no connection is served any more that comes now
+	closed bool
+	wake   chan struct{} // closed and renewed when the last connection ends
 }
 
 // New returns a server. It starts nothing.
@@ -147,15 +149,24 @@ func (s *Server) Open() int {
 	return len(s.conns)
 }
 
+// Drain tells clients by GOAWAY to send no more requests (RFC 9113 section 6.8).
+// Connections that come later are served, and told so at once.
+func (s *Server) Drain() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.draining.Store(true)
+	for c := range s.conns {
+		c.drain()
+	}
+}
+
 // Shutdown tells clients by GOAWAY to send no more requests (RFC 9113 section
 // 6.8), and returns when those under way are answered and all connections
 // closed, or with ctx's error. Connections that come later are closed at once.
 func (s *Server) Shutdown(ctx context.Context) error {
+	s.Drain()
 	s.mu.Lock()
-	s.draining = true
-	for c := range s.conns {
-		c.drain()
-	}
+	s.ending = true
 	s.mu.Unlock()
 	for {
 		s.mu.Lock()
@@ -186,7 +197,7 @@ func (s *Server) Close() {
 func (s *Server) add(c *conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || s.draining {
+	if s.closed || s.ending {
 		return false
 	}
 	s.conns[c] = struct{}{}

@@ -74,10 +74,25 @@ func (c *conn) give(why string) {
 
 // drain begins to end the connection, in two steps (RFC 9113 section 6.8), so
 // that requests on their way are served.
+//
+// A connection that has just begun does so once its preface is through; its first
+// request is on its way, and is served.
 func (c *conn) drain() {
 	c.mu.Lock()
 	defer c.unlockAndFlush()
-	c.beginDrain()
+	if c.begun {
+		c.beginDrain()
+	}
+}
+
+// begin notes that the prefaces are exchanged.
+func (c *conn) begin() {
+	c.mu.Lock()
+	c.begun = true
+	c.mu.Unlock()
+	if c.server.draining.Load() {
+		c.drain()
+	}
 }
 
 // beginDrain is drain with the lock held.
