@@ -87,6 +87,7 @@ func TestSmokeOfEveryKindOfCase(t *testing.T) {
 		{name: "websocket", kind: webSockets, path: origin.WebSocketPath, connections: 4, streams: 2},
 		{name: "sites", path: "/1k", connections: 4, sites: 20},
 		{name: "idle", kind: idleConnections, path: "/13b", connections: 20},
+		{name: "idle-h2", kind: idleConnections, path: "/13b", connections: 20, streams: 1},
 	} {
 		t.Run(w.name, func(t *testing.T) {
 			c, err := b.runCase(t.Context(), w)

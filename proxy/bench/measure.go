@@ -217,7 +217,11 @@ func (b *bench) measureIdle(ctx context.Context, e *entrant, w workload) (trial,
 	if err != nil {
 		return trial{}, err
 	}
-	session, err := load.HTTP1(ctx, e.plan)
+	open := load.HTTP1
+	if w.streams > 0 {
+		open = load.HTTP2
+	}
+	session, err := open(ctx, e.plan)
 	if err != nil {
 		return trial{}, err
 	}

@@ -28,7 +28,7 @@ type workload struct {
 	path        string
 	upload      int // bytes of the request's body; 0 is a GET
 	connections int
-	streams     int // as in load.Plan
+	streams     int // as in load.Plan; of idle connections: 0 is HTTP/1.1
 	resume      bool
 	sites       int  // number of sites in the configuration; 0 is one
 	builtin     bool // only the generator of our own can do it
@@ -52,6 +52,7 @@ var workloads = []workload{
 	{name: "websocket", title: "echo on 1,000 WebSockets", kind: webSockets, path: origin.WebSocketPath, connections: 1000, streams: 64, builtin: true},
 	{name: "sites", title: "h1, 13 B, 1,000 sites", path: "/13b", connections: 200, sites: 1000, builtin: true},
 	{name: "idle", title: "4,000 idle TLS connections", kind: idleConnections, path: "/13b", connections: 4000, builtin: true},
+	{name: "idle-h2", title: "2,000 idle HTTP/2 connections", kind: idleConnections, path: "/13b", connections: 2000, streams: 1, builtin: true},
 }
 
 // selectWorkloads returns the workloads named in a list with commas; an empty
