@@ -217,9 +217,9 @@ func (b *bench) measureIdle(ctx context.Context, e *entrant, w workload) (trial,
 	if err != nil {
 		return trial{}, err
 	}
-	open := load.HTTP1
+	open, settle := load.HTTP1, b.settle
 	if w.streams > 0 {
-		open = load.HTTP2
+		open, settle = load.HTTP2, 17*b.settle // longer than the half minute after which our engine asks who is there, and shrinks
 	}
 	session, err := open(ctx, e.plan)
 	if err != nil {
@@ -231,7 +231,7 @@ func (b *bench) measureIdle(ctx context.Context, e *entrant, w workload) (trial,
 		return trial{}, err
 	}
 	select {
-	case <-time.After(b.settle):
+	case <-time.After(settle):
 	case <-ctx.Done():
 		return trial{}, ctx.Err()
 	}
