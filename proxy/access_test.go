@@ -77,6 +77,7 @@ func fetch(t testing.TB, client *http.Client, url string, fields ...string) (int
 var claims = []string{
 	"X-Forwarded-For: 203.0.113.9", "Forwarded: for=203.0.113.9;proto=http", "X-Real-Ip: 203.0.113.9", "Cf-Connecting-Ip: 203.0.113.9",
 	"True-Client-Ip: 203.0.113.9", "X-Client-Ip: 203.0.113.9", "X-Forwarded-Proto: http", "X-Forwarded-Host: evil", "X-Forwarded-Port: 1",
+	"Client-Ip: 203.0.113.9", "X-Cluster-Client-Ip: 203.0.113.9", "X-Original-Url: /evil", "X-Rewrite-Url: /evil", "X-Original-Host: evil", "X-Scheme: http",
 }
 
 func TestAStrangersClaimsAboutItselfAreNeitherBelievedNorPassedOn(t *testing.T) {
@@ -91,8 +92,10 @@ func TestAStrangersClaimsAboutItselfAreNeitherBelievedNorPassedOn(t *testing.T) 
 			t.Errorf("HTTP/2 %v: let in with %d", h2, status)
 		}
 	}
-	if status, got := fetch(t, w.client(false), "https://a.test/", "X_Forwarded_For: 203.0.113.9"); status != 400 {
-		t.Errorf("with an underscore: %d %s", status, got)
+	for _, h2 := range []bool{false, true} {
+		if status, got := fetch(t, w.client(h2), "https://a.test/", "X_Forwarded_For: 203.0.113.9"); status != 400 {
+			t.Errorf("HTTP/2 %v, with an underscore: %d %s", h2, status, got)
+		}
 	}
 	if got := w.logs.FilterField(zap.String("cause", "address_denied")).Len(); got == 0 {
 		t.Error("the refusal is not logged")

@@ -89,8 +89,12 @@ func checkMethod(method string) error {
 // in canonical form.
 func forged(name string) bool {
 	switch name {
-	case "Forwarded", "X-Real-Ip", cloudflareClient, "Cf-Connecting-Ipv6", "True-Client-Ip", "X-Client-Ip", "X-Cluster-Client-Ip", requestID:
-		return true
+	case "Forwarded", "X-Real-Ip", cloudflareClient, "Cf-Connecting-Ipv6", "True-Client-Ip", "X-Client-Ip", "X-Cluster-Client-Ip", "Client-Ip", requestID:
+		return true // who asks
+	case "X-Original-Url", "X-Rewrite-Url", "X-Original-Host":
+		return true // what for: some frameworks serve this path instead of the one that was matched
+	case "Front-End-Https", "X-Scheme", "X-Url-Scheme":
+		return true // by which scheme
 	}
 	return strings.HasPrefix(name, "X-Forwarded-")
 }

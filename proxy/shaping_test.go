@@ -88,7 +88,7 @@ sites:
 		})
 		wait(t, held, "the server")
 	}
-	if res, _ := w.ask(false, "GET", "/"); res.StatusCode != 429 {
+	if res, _ := w.ask(false, "GET", "/", "X-Forwarded-For: 203.0.113.9", "X-Real-Ip: 203.0.113.9"); res.StatusCode != 429 {
 		t.Errorf("the third: %d", res.StatusCode)
 	}
 	close(hold)

@@ -13,6 +13,11 @@ type UpstreamStatus struct {
 	// names.
 	Name    string
 	Servers []upstream.MemberStatus
+
+	// Holding is how many requests wait for some server to come back, Held how
+	// many ever did since the upstream was made.
+	Holding int
+	Held    uint64
 }
 
 // Upstreams returns what is known of the upstreams that are in use, sorted by
@@ -24,7 +29,8 @@ func (p *Proxy) Upstreams() []UpstreamStatus {
 	}
 	list := make([]UpstreamStatus, 0, len(g.pools))
 	for name, pool := range g.pools {
-		list = append(list, UpstreamStatus{name, pool.Status()})
+		holding, held := pool.Held()
+		list = append(list, UpstreamStatus{name, pool.Status(), holding, held})
 	}
 	slices.SortFunc(list, func(a, b UpstreamStatus) int { return cmp.Compare(a.Name, b.Name) })
 	return list

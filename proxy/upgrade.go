@@ -247,6 +247,13 @@ func (ts *tunnels) remove(t *tunnel) {
 	delete(ts.open, t)
 }
 
+// count is how many are open.
+func (ts *tunnels) count() int {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	return len(ts.open)
+}
+
 // setClosed ends all tunnels and refuses new ones, or allows them again.
 func (ts *tunnels) setClosed(closed bool) {
 	ts.mu.Lock()

@@ -127,6 +127,9 @@ func (m *Manager) newEngine(settings Settings, store *storage.Dir) (*engine, err
 	}
 	options := settings.Cloudflare
 	options.Logger = m.logger.Named("cloudflare")
+	if m.observer != nil {
+		options.Observer = m.observer
+	}
 	options.Journal = journal{store: store, logger: m.logger}
 	mux, err := cloudflare.New(options)
 	if err != nil {

@@ -24,6 +24,9 @@ type Options struct {
 	// else is at debug level. Nil logs nothing.
 	Logger *zap.Logger
 
+	// Observer is told what metrics count; nil is nobody.
+	Observer Observer
+
 	// Orders is how many attempts may run at once; 0 is 16. Most of an attempt
 	// is waiting for name servers and the CA.
 	Orders int
@@ -42,6 +45,7 @@ const (
 // handshakes. Its methods may be called from several goroutines.
 type Manager struct {
 	logger    *zap.Logger
+	observer  Observer
 	filePoll  time.Duration
 	names     atomic.Pointer[snapshot]
 	scheduler *scheduler
@@ -72,6 +76,7 @@ func New(options Options) (*Manager, error) {
 	}
 	m := &Manager{
 		logger:    options.Logger,
+		observer:  options.Observer,
 		filePoll:  options.FilePoll,
 		newSolver: func(mux *cloudflare.Mux) acmez.Solver { return mux },
 		tendWake:  make(chan struct{}, 1),

@@ -74,6 +74,7 @@ func (m *Manager) setOrdering(name string) {
 // end publishes the outcome of an attempt. An attempt for what the record was
 // before a reload changes nothing.
 func (m *Manager) end(job job, done outcome, err error) {
+	m.attempted(job, done, err)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r := m.records[job.name]

@@ -176,6 +176,7 @@ func (c *control) offer() {
 		Pulse:    e.pulse,
 		Reload:   c.reload,
 		Upgrade:  c.upgrade,
+		Plan:     c.plan,
 		Renew:    e.certificates.Renew,
 		Purge:    e.proxy.Purge,
 		Drain:    e.proxy.Drain,

@@ -82,7 +82,7 @@ func openEdge(ctx context.Context, options edgeOptions) (_ *edge, err error) {
 	if e.roots, err = publicRoots(); err != nil {
 		return nil, err
 	}
-	if e.certificates, err = tlsmgr.New(tlsmgr.Options{Logger: e.logger.Named("tls")}); err != nil {
+	if e.certificates, err = tlsmgr.New(tlsmgr.Options{Logger: e.logger.Named("tls"), Observer: newCertificateMetrics(e.registry)}); err != nil {
 		return nil, err
 	}
 	// A token file that is missing at start must not keep certificates that
@@ -126,6 +126,7 @@ func openEdge(ctx context.Context, options edgeOptions) (_ *edge, err error) {
 			e.listeners.Close()
 			return nil, err
 		}
+		e.registry.MustRegister(newSnapshots(e))
 		e.admin.Handle("GET /metrics", promhttp.HandlerFor(e.registry, promhttp.HandlerOpts{}))
 	}
 	return e, nil

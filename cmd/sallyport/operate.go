@@ -86,7 +86,7 @@ func (o *operator) print(out io.Writer, value any, table func(io.Writer)) error 
 
 func operateCommands() []*cobra.Command {
 	return []*cobra.Command{
-		newStatusCommand(), newCertsCommand(), newReloadCommand(), newUpgradeCommand(), newRenewCommand(),
+		newStatusCommand(), newCertsCommand(), newReloadCommand(), newPlanCommand(), newUpgradeCommand(), newRenewCommand(),
 		newPurgeCommand(), newDrainCommand(), newLogLevelCommand(),
 		newExplainCommand(),
 	}

@@ -54,7 +54,11 @@ func TestReloadUnderTrafficDropsNothing(t *testing.T) {
 	i := start(t, nil, "run", "--config", path)
 	address := i.https()
 	load := begin(t, address, filepath.Join(dir, "storage", "localca", "root.pem"), rate, sockets)
-	load.settled(int64(rate) / 2)
+	warm := int64(rate) / 2
+	if *long {
+		warm = 10 * int64(rate)
+	}
+	load.settled(warm)
 	memory, descriptors := footprint(i)
 
 	extra := freePort(t)
@@ -104,10 +108,10 @@ func TestReloadUnderTrafficDropsNothing(t *testing.T) {
 	}
 	t.Logf("%d reloads, %d of them good; %d requests, %d messages over %d WebSockets; memory %d -> %d KiB, descriptors %d -> %d",
 		reloads, good, load.served.Load(), load.echoed.Load(), sockets, memory, after, descriptors, open)
-	if open > descriptors+20 {
+	if open > descriptors+100 { // 64 unused connections to the server are kept
 		t.Errorf("%d descriptors are open, %d were before", open, descriptors)
 	}
-	if *long && after > 2*memory+20<<10 {
+	if *long && after > 2*memory {
 		t.Errorf("%d KiB of memory, %d before", after, memory)
 	}
 }

@@ -22,6 +22,10 @@ type Control struct {
 	// Reload reads the configuration again and returns what came of it.
 	Reload func(context.Context) Reload
 
+	// Plan says what a configuration, whose text this is, would change. The name
+	// is that of its file.
+	Plan func(name string, text []byte) Plan
+
 	// Upgrade starts another process from the binary at a path, "" for our own,
 	// hands everything over to it and returns its PID once it serves. On error
 	// nothing has changed.
@@ -75,6 +79,9 @@ func (s *Server) Serve(c Control) {
 	part("events", func(s *Status) any { return s.Events })
 
 	s.Handle("POST /v1/reload", answers(c.Reload != nil, func(r *http.Request) (any, error) { return c.Reload(r.Context()), nil }))
+	s.Handle("POST /v1/plan", answers(c.Plan != nil, func(r *http.Request) (any, error) {
+		return c.Plan(r.FormValue("name"), []byte(r.FormValue("config"))), nil
+	}))
 	s.Handle("POST /v1/upgrade", answers(c.Upgrade != nil, func(r *http.Request) (any, error) {
 		pid, err := c.Upgrade(r.Context(), r.FormValue("binary"))
 		if err != nil {
@@ -129,10 +136,13 @@ func (s *Server) Serve(c Control) {
 	s.Handle("GET /{$}", page())
 }
 
+// mostBody bounds what is sent to an endpoint: a configuration, escaped.
+const mostBody = 32 << 20
+
 // answers makes an endpoint of a function that returns what to answer.
 func answers(known bool, answer func(*http.Request) (any, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r.Body = http.MaxBytesReader(w, r.Body, 1<<20)
+		r.Body = http.MaxBytesReader(w, r.Body, mostBody)
 		if !known {
 			reply(w, http.StatusNotImplemented, &Failure{Message: "this process cannot do that"})
 			return

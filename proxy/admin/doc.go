@@ -25,6 +25,7 @@
 //	                       that part of it
 //	GET  /v1/pulse         Pulse, each second, as server-sent events
 //	POST /v1/reload        Reload: what came of it
+//	POST /v1/plan          name=/etc/sallyport.yaml, config=TEXT: Plan
 //	POST /v1/upgrade       binary=/path, or nothing: Done
 //	POST /v1/renew         name=app.example.com: Done
 //	POST /v1/purge         host=app.example.com, path=/a or /a*: Done

@@ -175,3 +175,25 @@ func (f *Failure) Error() string { return f.Message }
 
 // Hint says what to do.
 func (f *Failure) Hint() string { return f.Cure }
+
+// Plan is what a configuration would change.
+type Plan struct {
+	Against  string    `json:"against"` // the hash of the one that is loaded, "" if there is none
+	Hash     string    `json:"hash"`
+	OK       bool      `json:"ok"`                // it could be loaded
+	Restart  string    `json:"restart,omitempty"` // the setting that needs one
+	Problems []Problem `json:"problems,omitempty"`
+	Changes  []Change  `json:"changes"`
+}
+
+// Change is one thing that a configuration would change.
+type Change struct {
+	Kind   string `json:"kind"` // listener, site, route, upstream, certificate, setting
+	Name   string `json:"name"`
+	What   string `json:"what"` // added, removed, changed
+	Detail string `json:"detail,omitempty"`
+
+	// Connections are those that would be ended for it, once they have had
+	// limits.shutdown_timeout.
+	Connections int `json:"connections,omitempty"`
+}

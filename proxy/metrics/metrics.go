@@ -19,7 +19,9 @@ type Metrics struct {
 	failures *prometheus.CounterVec
 	backend  *prometheus.HistogramVec
 	retries  *prometheus.CounterVec
-	underWay atomic.Int64
+	protocol *prometheus.CounterVec
+	underWay [len(protocols)]atomic.Int64
+	ended    [len(protocols)]prometheus.Counter
 
 	sites     sync.Map // string -> *site
 	upstreams sync.Map // string -> *upstream
@@ -60,11 +62,18 @@ func New(registry prometheus.Registerer) *Metrics {
 			Help: "Attempts after the first.",
 		}, []string{"upstream"}),
 	}
-	registry.MustRegister(m.requests, m.duration, m.sent, m.failures, m.backend, m.retries,
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "sallyport_requests_in_flight",
-			Help: "Requests being answered, upgraded connections among them.",
-		}, func() float64 { return float64(m.underWay.Load()) }))
+	m.protocol = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "sallyport_streams_total",
+		Help: "Requests that have ended, by protocol: over h2 and h3 each is a stream.",
+	}, []string{"protocol"})
+	registry.MustRegister(m.requests, m.duration, m.sent, m.failures, m.backend, m.retries, m.protocol)
+	for i, name := range protocols {
+		m.ended[i] = m.protocol.WithLabelValues(name)
+		registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "sallyport_requests_in_flight", ConstLabels: prometheus.Labels{"protocol": name},
+			Help: "Requests being answered, upgraded connections among them, by protocol: over h2 and h3 each is a stream.",
+		}, func() float64 { return float64(m.underWay[i].Load()) }))
+	}
 	return m
 }
 
@@ -82,16 +91,22 @@ type upstream struct {
 }
 
 var (
-	methods = [...]string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions}
-	classes = [...]string{"none", "1xx", "2xx", "3xx", "4xx", "5xx"}
+	methods   = [...]string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions}
+	protocols = [...]string{"h1", "h2", "h3"}
+	classes   = [...]string{"none", "1xx", "2xx", "3xx", "4xx", "5xx"}
 )
 
 // Began counts a request that is under way. Each needs its Done.
-func (m *Metrics) Began(*http.Request, *exchange.Exchange) { m.underWay.Add(1) }
+func (m *Metrics) Began(r *http.Request, _ *exchange.Exchange) { m.underWay[protocolOf(r)].Add(1) }
+
+// protocolOf is the number of a request's protocol.
+func protocolOf(r *http.Request) int { return min(max(r.ProtoMajor, 1), len(protocols)) - 1 }
 
 // Done counts a request that has ended after the given time.
 func (m *Metrics) Done(r *http.Request, x *exchange.Exchange, took time.Duration) {
-	m.underWay.Add(-1)
+	protocol := protocolOf(r)
+	m.underWay[protocol].Add(-1)
+	m.ended[protocol].Inc()
 	s := m.site(x.Site)
 	m.count(s, x.Site, r.Method, x.Status)
 	if x.Status != http.StatusSwitchingProtocols {

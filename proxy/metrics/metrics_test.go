@@ -28,14 +28,24 @@ func TestWhatIsCounted(t *testing.T) {
 		{"POST", exchange.Exchange{Status: 0, Failure: "client_gone"}},
 		{"GET", exchange.Exchange{Site: "a", Status: 101}},
 	} {
-		m.Began(nil, nil)
-		m.Done(httptest.NewRequest(c.method, "/", nil), &c.x, 20*time.Millisecond)
+		r := httptest.NewRequest(c.method, "/", nil)
+		m.Began(r, nil)
+		m.Done(r, &c.x, 20*time.Millisecond)
 	}
-	m.Began(nil, nil)
+	h2 := httptest.NewRequest("GET", "/", nil)
+	h2.ProtoMajor = 2
+	m.Began(h2, nil)
 	want := `
-# HELP sallyport_requests_in_flight Requests being answered, upgraded connections among them.
+# HELP sallyport_requests_in_flight Requests being answered, upgraded connections among them, by protocol: over h2 and h3 each is a stream.
 # TYPE sallyport_requests_in_flight gauge
-sallyport_requests_in_flight 1
+sallyport_requests_in_flight{protocol="h1"} 0
+sallyport_requests_in_flight{protocol="h2"} 1
+sallyport_requests_in_flight{protocol="h3"} 0
+# HELP sallyport_streams_total Requests that have ended, by protocol: over h2 and h3 each is a stream.
+# TYPE sallyport_streams_total counter
+sallyport_streams_total{protocol="h1"} 5
+sallyport_streams_total{protocol="h2"} 0
+sallyport_streams_total{protocol="h3"} 0
 # HELP sallyport_requests_total Requests that have ended, by site (empty: none was found), method (other: none of the usual ones) and class of status (none: the client had gone).
 # TYPE sallyport_requests_total counter
 sallyport_requests_total{method="GET",site="a",status="1xx"} 1
@@ -54,7 +64,7 @@ sallyport_request_failures_total{cause="client_gone"} 1
 sallyport_upstream_retries_total{upstream="api"} 2
 sallyport_upstream_retries_total{upstream="http://s"} 0
 `
-	if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "sallyport_requests_in_flight", "sallyport_requests_total",
+	if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "sallyport_requests_in_flight", "sallyport_streams_total", "sallyport_requests_total",
 		"sallyport_response_bytes_total", "sallyport_request_failures_total", "sallyport_upstream_retries_total"); err != nil {
 		t.Error(err)
 	}
@@ -62,7 +72,7 @@ sallyport_upstream_retries_total{upstream="http://s"} 0
 		t.Errorf("%v: %v", err, problems)
 	}
 	m.Forget([]string{"a", ""}, []string{"api", "http://s"})
-	if n, err := testutil.GatherAndCount(registry); err != nil || n != 2 { // in flight, and the cause
+	if n, err := testutil.GatherAndCount(registry); err != nil || n != 7 { // three in flight, three of protocols, and the cause
 		t.Errorf("%d series are left, %v", n, err)
 	}
 }
@@ -76,7 +86,7 @@ func TestAClientCannotMakeSeries(t *testing.T) {
 			for j := range 100 {
 				r := httptest.NewRequest("GET", fmt.Sprintf("/%d/%d", i, j), nil)
 				r.Method, r.Host = fmt.Sprint("M", i, j), fmt.Sprint("h", j)
-				m.Began(nil, nil)
+				m.Began(r, nil)
 				m.Done(r, &exchange.Exchange{Site: "a", Status: 100 + 7*j}, 0)
 			}
 		})
@@ -93,7 +103,7 @@ func BenchmarkDone(b *testing.B) {
 	x := &exchange.Exchange{Site: "a", Status: 200, Sent: 10, Upstream: "api", Attempts: 1}
 	b.ReportAllocs()
 	for b.Loop() {
-		m.Began(nil, nil)
+		m.Began(r, nil)
 		m.Done(r, x, time.Millisecond)
 	}
 }

@@ -26,6 +26,7 @@ type holder struct {
 
 	mu      sync.Mutex
 	waiting int
+	total   uint64        // that have ever waited
 	wake    chan struct{} // closed when a server is back, and replaced
 }
 
@@ -41,6 +42,7 @@ func (h *holder) enter() (wake chan struct{}, ok bool) {
 		return nil, false
 	}
 	h.waiting++
+	h.total++
 	return h.wake, true
 }
 

@@ -82,3 +82,11 @@ func (p *Pool) Drain(address string, on bool) bool {
 	}
 	return found
 }
+
+// Held returns how many requests wait for some server to come back, and how many
+// ever did.
+func (p *Pool) Held() (now int, total uint64) {
+	p.hold.mu.Lock()
+	defer p.hold.mu.Unlock()
+	return p.hold.waiting, p.hold.total
+}

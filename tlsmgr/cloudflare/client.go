@@ -38,6 +38,7 @@ type endpoint struct {
 	http       *http.Client
 	throttle   *throttle
 	log        *zap.Logger
+	observer   Observer
 }
 
 // newEndpoint checks the address and makes the HTTP client. Nothing in it comes from
@@ -62,6 +63,7 @@ func newEndpoint(c Credential, resolver *net.Resolver, log *zap.Logger) (*endpoi
 		base:       base,
 		throttle:   newThrottle(),
 		log:        log,
+		observer:   nobody{},
 		http: &http.Client{
 			Timeout: attemptTimeout,
 			// A redirect is an error: nobody but the API's own address is
@@ -174,6 +176,7 @@ func (c *client) once(req *http.Request, attempt int) (*http.Response, error) {
 		body, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswerBytes+1))
 		_ = resp.Body.Close() // read as far as it is wanted
 	}
+	c.observer.Called(c.credential, status)
 	c.log.Debug("cloudflare api call",
 		zap.String("method", req.Method), zap.String("path", c.path(req)), zap.Int("status", status),
 		zap.Int("attempt", attempt), zap.Int64("duration_ms", time.Since(start).Milliseconds()), zap.Error(err))

@@ -64,6 +64,9 @@ type Options struct {
 
 	// Logger; nil logs nothing.
 	Logger *zap.Logger
+
+	// Observer is told what metrics count; nil is nobody.
+	Observer Observer
 }
 
 // Mux answers DNS-01 challenges (RFC 8555 section 8.4), each with the credential
@@ -78,6 +81,7 @@ type Mux struct {
 	interval    time.Duration
 	journal     Journal
 	log         *zap.Logger
+	observer    Observer
 
 	// Seams for tests.
 	dnsPort     string
@@ -126,9 +130,13 @@ func New(o Options) (*Mux, error) {
 		interval:    o.PropagationInterval,
 		journal:     o.Journal,
 		log:         o.Logger,
+		observer:    o.Observer,
 		dnsPort:     "53",
 		newProvider: func(c library.HTTPClient) provider { return &library.Provider{HTTPClient: c} },
 		live:        make(map[liveKey]int),
+	}
+	if m.observer == nil {
+		m.observer = nobody{}
 	}
 	if m.timeout == 0 {
 		m.timeout = 2 * time.Minute
@@ -159,12 +167,15 @@ func (m *Mux) add(c Credential) error {
 	}
 	log := m.log.With(zap.String("credential", c.Name))
 	api, err := newEndpoint(c, m.resolver, log)
+	if err == nil {
+		api.observer = m.observer
+	}
 	if err != nil {
 		return err
 	}
 	added := &credential{
 		name:     c.Name,
-		keeper:   &keeper{credential: c.Name, source: c.Source, log: log},
+		keeper:   &keeper{credential: c.Name, source: c.Source, log: log, observer: m.observer},
 		endpoint: api,
 	}
 	for _, zone := range c.Zones {

@@ -175,6 +175,7 @@ func (m *Mux) Wait(ctx context.Context, chal acme.Challenge) (err error) {
 	if err := p.wait(ctx, m.timeout, m.interval); err != nil {
 		return fmt.Errorf("waiting for challenge record %s: %w", r.Name, err)
 	}
+	m.observer.Visible(time.Since(start))
 	m.log.Debug("challenge record is visible", m.recordFields(c, r, start)...)
 	return nil
 }

@@ -146,6 +146,7 @@ type keeper struct {
 	last     secret.Text // the last good token; zero before the first
 	complain string      // the failure that was logged last; "" while all is well
 	failed   bool        // a caller got an error since the last good token
+	observer Observer    // nil: nobody
 	changes  int         // how often a new token took effect: another one, or the first good one after a failure
 }
 
@@ -175,15 +176,24 @@ func (k *keeper) token() (secret.Text, error) {
 		k.log.Debug("token read", k.tokenFields(token)...)
 	case k.last.IsZero():
 		k.changes++
+		k.taken()
 		k.log.Info("token can be used now", k.tokenFields(token)...)
 	case !k.last.Equal(token):
 		k.changes++
+		k.taken()
 		k.log.Info("token changed", append(k.tokenFields(token), zap.String("previous_fingerprint", k.last.Fingerprint()))...)
 	case k.complain != "":
 		k.log.Info("token can be read again; it is the same as before", k.tokenFields(token)...)
 	}
 	k.last, k.complain, k.failed = token, "", false
 	return token, nil
+}
+
+// taken tells that another token has taken effect.
+func (k *keeper) taken() {
+	if k.observer != nil {
+		k.observer.TokenTaken(k.credential)
+	}
 }
 
 func (k *keeper) tokenFields(token secret.Text) []zap.Field {

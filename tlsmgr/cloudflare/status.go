@@ -16,6 +16,10 @@ type CredentialStatus struct {
 	// Used is when the API was last asked with it; zero: never yet.
 	Used time.Time
 
+	// CallsLeft is how many calls of the API may be made at once now. 0 while it
+	// wants to be left alone.
+	CallsLeft int
+
 	// Err is why the token cannot be read or, if it can, why the last call
 	// failed. Nil when nothing is known against it.
 	Err error
@@ -33,6 +37,7 @@ func (m *Mux) Status() []CredentialStatus {
 
 func (c *credential) status() CredentialStatus {
 	s := CredentialStatus{Name: c.name, Zones: slices.Clone(c.zones), Source: c.keeper.source.String()}
+	s.CallsLeft = c.endpoint.throttle.left()
 	token, err := c.keeper.source.Read() // not token(): looking is no use of it
 	if err == nil {
 		s.Fingerprint = token.Fingerprint()

@@ -62,6 +62,17 @@ func (t *throttle) wait(ctx context.Context) error {
 	return err
 }
 
+// left is how many calls may be made at once now.
+func (t *throttle) left() int {
+	t.mu.Lock()
+	blocked := time.Now().Before(t.until)
+	t.mu.Unlock()
+	if blocked {
+		return 0
+	}
+	return max(0, int(t.limiter.Tokens()))
+}
+
 // retry says whether a failed attempt is made again, and after what pause.
 //
 // Every method we use may be repeated. GET and DELETE are idempotent. A POST that

@@ -44,7 +44,7 @@ type Set struct {
 	mu    sync.Mutex
 	held  map[Target]*holding
 	fresh map[Target]weak.Pointer[Sink] // opened, and not held yet if at all
-	ctx   context.Context // Run's; nil before it. Sinks come while it runs
+	ctx   context.Context               // Run's; nil before it. Sinks come while it runs
 	group sync.WaitGroup
 	ended map[string]uint64 // lines lost by sinks that have ended
 }

@@ -20,6 +20,7 @@ type block struct {
 	count  int
 	large  bool   // more than the limits allow; what comes is decoded, but not kept
 	bad    string // why it is malformed
+	masked bool   // a field looks like another: wrong, but well-formed
 
 	method, scheme, path, authority, protocol, host string
 	seen                                            seen
@@ -113,7 +114,8 @@ func (b *block) regular(f *hpack.HeaderField) string {
 	case forbidden(f.Name):
 		return "field of a connection of HTTP/1.1" // RFC 9113 section 8.2.2
 	case disguised(f.Name):
-		return "field that looks like another"
+		b.masked = true
+		return ""
 	}
 	switch f.Name {
 	case "te":
@@ -148,6 +150,10 @@ func (b *block) request(ended bool) (string, int) {
 		return "Content-Length without content", 0
 	case b.seen&sawHost != 0 && b.seen&sawAuthority != 0 && !strings.EqualFold(b.host, b.authority):
 		return "Host and :authority disagree", 0 // RFC 9113 section 8.3.1
+	case b.masked:
+		// As over HTTP/1.1, and no PROTOCOL_ERROR: Go's client takes that for a
+		// connection that has gone bad and asks again and again.
+		return "", http.StatusBadRequest
 	}
 	if b.authority == "" {
 		b.authority = b.host

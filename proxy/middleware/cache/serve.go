@@ -24,6 +24,14 @@ func (c *Cache) Wrap(next http.Handler) http.Handler {
 		switch {
 		case r.Header["Upgrade"] != nil || r.Method == http.MethodConnect:
 			next.ServeHTTP(w, r)
+		case r.ContentLength != 0 && (r.Method == http.MethodGet || r.Method == http.MethodHead):
+			// The answer may depend on the body, which is in no key: stored, it
+			// would be anybody's (RFC 9110 section 9.3.1 gives the body no meaning,
+			// but servers do).
+			next.ServeHTTP(&tap{ResponseWriter: w, head: func(_ int, h http.Header) bool {
+				tell(h, "fwd=bypass")
+				return true
+			}}, r)
 		case r.Method == http.MethodGet || r.Method == http.MethodHead:
 			c.serve(w, r, next)
 		default:
