@@ -217,9 +217,9 @@ func (b *bench) measureIdle(ctx context.Context, e *entrant, w workload) (trial,
 	if err != nil {
 		return trial{}, err
 	}
-	open, settle := load.HTTP1, b.settle
+	open := load.HTTP1
 	if w.streams > 0 {
-		open, settle = load.HTTP2, 17*b.settle // longer than the half minute after which our engine asks who is there, and shrinks
+		open = load.HTTP2
 	}
 	session, err := open(ctx, e.plan)
 	if err != nil {
@@ -231,7 +231,7 @@ func (b *bench) measureIdle(ctx context.Context, e *entrant, w workload) (trial,
 		return trial{}, err
 	}
 	select {
-	case <-time.After(settle):
+	case <-time.After(b.settle):
 	case <-ctx.Done():
 		return trial{}, ctx.Err()
 	}
