@@ -59,7 +59,7 @@ type explainer struct {
 }
 
 func (e *explainer) explain(original *http.Request) {
-	w, r := e.proxy.open(&nowhere{header: make(http.Header)}, original)
+	w, r := e.proxy.open(newNowhere(), original)
 	s, err := e.proxy.enter(w, r)
 	e.client(&w.Exchange)
 	if s == nil && e.unknown(err) {
@@ -87,7 +87,7 @@ func (e *explainer) explain(original *http.Request) {
 			e.refuse(errPlainHTTP)
 			return
 		}
-		out := &nowhere{header: make(http.Header)}
+		out := newNowhere()
 		redirectToTLS(out, r, e.httpsPort())
 		e.answer.Action = &explain.Action{Kind: "redirect", Text: out.header.Get("Location"), Status: out.status}
 		e.answer.Note("this is over plain HTTP, which is redirected to HTTPS", "ask about "+out.header.Get("Location")+"; `http: serve` of the site or route would serve it")
@@ -277,13 +277,13 @@ func (e *explainer) route(s *site, found *route, x *exchange.Exchange, r *http.R
 	for _, name := range found.steps {
 		e.answer.Middleware = append(e.answer.Middleware, explain.Step{Name: name, Place: e.at(b.where(b.key(name)))})
 	}
-	if err := passes(b.access(), x, r, nil); err != nil {
+	if err := passes(b.access(), x, r, newNowhere(), nil); err != nil {
 		e.verdict("allow, deny", fmt.Sprintf("refuses the client %s with 403", x.Client))
 		e.refuse(err)
 		e.answer.Refused.Hint = "allow and deny decide; if " + x.Client.String() + " is a proxy in front, list it in trusted_proxies"
 	}
 	action := r
-	if err := passes(b.rewriting(), x, r, func(out *http.Request) { action = out }); err != nil {
+	if err := passes(b.rewriting(), x, r, newNowhere(), func(out *http.Request) { action = out }); err != nil {
 		e.verdict("rewrite", "refuses the request with 400")
 		e.refuse(err)
 		return
@@ -320,8 +320,9 @@ func (b *routeBuilder) key(stage string) string {
 }
 
 // passes sends a request through one middleware, nil for none, and returns what
-// it was refused with. next, which may be nil, gets what comes out.
-func passes(wrap func(http.Handler) http.Handler, x *exchange.Exchange, r *http.Request, next func(*http.Request)) error {
+// it was refused with. out gets what it answers; next, which may be nil, what
+// comes through.
+func passes(wrap func(http.Handler) http.Handler, x *exchange.Exchange, r *http.Request, out *nowhere, next func(*http.Request)) error {
 	if wrap == nil {
 		return nil
 	}
@@ -329,12 +330,12 @@ func passes(wrap func(http.Handler) http.Handler, x *exchange.Exchange, r *http.
 	catch := new(refused)
 	x.Refuser = catch
 	defer func() { x.Refuser = outer }()
-	last := http.HandlerFunc(func(_ http.ResponseWriter, out *http.Request) {
+	last := http.HandlerFunc(func(_ http.ResponseWriter, through *http.Request) {
 		if next != nil {
-			next(out)
+			next(through)
 		}
 	})
-	wrap(last).ServeHTTP(&nowhere{header: make(http.Header)}, r)
+	wrap(last).ServeHTTP(out, r)
 	return catch.err
 }
 
@@ -349,9 +350,11 @@ func (e *explainer) action(b *routeBuilder, x *exchange.Exchange, r *http.Reques
 		e.upstream(a, place)
 	case place.Redirect != nil:
 		a.Kind = "redirect"
-		out := &nowhere{header: make(http.Header)}
-		if h := b.redirect(); h != nil {
-			h.ServeHTTP(out, r)
+		out := newNowhere()
+		answer := func(http.Handler) http.Handler { return b.redirect() }
+		if err := passes(answer, x, r, out, nil); err != nil {
+			e.refuse(err)
+			return
 		}
 		a.Text, a.Status = out.header.Get("Location"), out.status
 		e.circle(x, r, a.Text)

@@ -122,6 +122,8 @@ type nowhere struct {
 	status int
 }
 
+func newNowhere() *nowhere { return &nowhere{header: make(http.Header)} }
+
 func (n *nowhere) Header() http.Header         { return n.header }
 func (n *nowhere) Write(p []byte) (int, error) { return len(p), nil }
 func (n *nowhere) WriteHeader(status int)      { n.status = status }

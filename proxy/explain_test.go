@@ -214,3 +214,35 @@ sites:
 		t.Errorf("no note on the route that is hidden: %+v", answer)
 	}
 }
+
+// FuzzExplain: whatever is asked over the control socket, there is an answer or
+// an error, and it can be written as JSON.
+func FuzzExplain(f *testing.F) {
+	for _, seed := range [][4]string{
+		{"https://a.localhost/api/x?y=1", "GET", "X-Key: abc", ""}, {"http://a.localhost", "POST", "Host: b.localhost", "::1"}, {"a.localhost:8443/cut/%2e%2e/x;y", "OPTIONS", "X-Forwarded-For: 1.2.3.4", "10.1.2.3"},
+		{"https://[::1]/", "TRACE", "Forwarded: for=x", "fe80::1%eth0"}, {"//", "", ":", "1.1.1.1"}, {"https://a.localhost/go", " ", "A_b:c", ""}, {"https://a.localhost?x", "", "Connection: x-key", ""},
+	} {
+		f.Add(seed[0], seed[1], seed[2], seed[3])
+	}
+	cfg, problems := config.Parse("sallyport.yaml", []byte(statuses))
+	if err := problems.Err(); err != nil {
+		f.Fatal(err)
+	}
+	p := New(Options{Logger: zap.NewNop()})
+	g, err := p.Prepare(cfg)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, url, method, header, from string) {
+		answer, err := p.Explain(g, explain.FromForm(explain.Question{URL: url, Method: method, Headers: []string{header}, From: from}.Form()))
+		if err != nil {
+			return
+		}
+		if answer.Action == nil && answer.Refused == nil {
+			t.Errorf("%q is neither refused nor answered", url)
+		}
+		if _, err := json.Marshal(answer); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -12,6 +12,9 @@ func seen(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Server", "app/1.0")
 	w.Header()["X-Seen-Tier"] = r.Header["X-Tier"]
 	w.Header().Set("X-Seen-Host", r.Host)
+	for _, name := range []string{"Traceparent", "Tracestate"} {
+		w.Header()["X-Seen-"+name] = r.Header[name]
+	}
 	w.Header().Set("X-Seen-Forwarded-Host", r.Header.Get("X-Forwarded-Host"))
 	w.Header().Add("Set-Cookie", "session=1; Path=/")
 	if r.URL.Path == "/gone" {
@@ -122,6 +125,25 @@ sites:
 		}
 		if res, _ := w.ask(h2, "OPTIONS", "/", "Origin: https://evil.test", "Access-Control-Request-Method: PUT"); res.StatusCode != 403 {
 			t.Errorf("a preflight of another origin: %d", res.StatusCode)
+		}
+	})
+}
+
+func TestTraceContextIsPassedOnAsItCame(t *testing.T) {
+	overBoth(t, func(t *testing.T, h2 bool) {
+		w := start(t, parsed(t, `
+sites:
+  a.test:
+    tls: internal
+    proxy: "%s"
+`, backend(t, seen)))
+		const parent, state = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "rojo=00f067aa0ba902b7,congo=t61rcWkgMzE"
+		res, _ := w.ask(h2, "GET", "/", "traceparent: "+parent, "tracestate: "+state)
+		if got := res.Header.Get("X-Seen-Traceparent"); got != parent {
+			t.Errorf("traceparent %q", got)
+		}
+		if got := res.Header.Get("X-Seen-Tracestate"); got != state {
+			t.Errorf("tracestate %q", got)
 		}
 	})
 }

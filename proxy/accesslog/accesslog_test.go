@@ -191,3 +191,28 @@ func BenchmarkDone(b *testing.B) {
 		})
 	}
 }
+
+func TestTheTraceIsLoggedIfItIsOne(t *testing.T) {
+	const id = "4bf92f3577b34da6a3ce929d0e0e4736"
+	for value, logged := range map[string]bool{
+		"00-" + id + "-00f067aa0ba902b7-01":                        true,
+		"cc-" + id + "-00f067aa0ba902b7-01-what-the-future-brings": true,
+		"00-" + id + "-00f067aa0ba902b7-01-more":                   false,
+		"ff-" + id + "-00f067aa0ba902b7-01":                        false,
+		"00-" + strings.ToUpper(id) + "-00f067aa0ba902b7-01":       false,
+		"00-" + id + "-0000000000000000-01":                        false,
+		"00-00000000000000000000000000000000-00f067aa0ba902b7-01":  false,
+		"00-" + id + "-00f067aa0ba902b7-0\n":                       false,
+		"":                                                         false, "00": false,
+	} {
+		r, x := visit("/")
+		r.Header.Set("Traceparent", value)
+		if got := strings.Contains(line(t, accesslog.Options{}, r, x), `"trace_id":"`+id+`"`); got != logged {
+			t.Errorf("%q: logged %v", value, got)
+		}
+		r.Header.Add("Traceparent", value)
+		if got := line(t, accesslog.Options{}, r, x); strings.Contains(got, "trace_id") {
+			t.Errorf("%q twice: %s", value, got)
+		}
+	}
+}
