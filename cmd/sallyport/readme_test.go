@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
@@ -42,6 +43,19 @@ func TestConfigurationsThatWeShowAreValid(t *testing.T) {
 	for _, file := range files {
 		if _, problems := config.Load(file); problems.Err() != nil {
 			t.Error(problems)
+		}
+	}
+}
+
+// TestEachKeyOfARouteHasALineInTheREADME looks for it in the table.
+func TestEachKeyOfARouteHasALineInTheREADME(t *testing.T) {
+	_, table, _ := strings.Cut(readme(t), "### All keys of a site and its routes\n")
+	table, _, _ = strings.Cut(table, "\n### ")
+	for _, kind := range []reflect.Type{reflect.TypeFor[config.Handling](), reflect.TypeFor[config.Site]()} {
+		for field := range kind.Fields() {
+			if key := field.Tag.Get("yaml"); key != "" && key != "-" && !strings.Contains(table, "`"+key+"`") {
+				t.Errorf("the README has no line for %s", key)
+			}
 		}
 	}
 }
