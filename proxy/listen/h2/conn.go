@@ -47,6 +47,7 @@ type conn struct {
 	small   [smallFrame]byte
 	decoder *hpack.Decoder
 	block   block
+	tired   bool   // see serve
 	highest uint32 // stream that the client opened last
 
 	mu       sync.Mutex
@@ -89,15 +90,21 @@ func newConn(s *Server, nc net.Conn) *conn {
 	return c
 }
 
-// serve runs the connection until its end.
-func (c *conn) serve() {
-	err := c.start()
+// serve runs the connection until its end, or reports true when another
+// goroutine should go on: the answer to the PING of an idle connection has come.
+// The stack of a new one is as small as waiting needs it, half of what reading a
+// request takes; one that has grown does not shrink by itself.
+func (c *conn) serve(err error) (tired bool) {
 	for err == nil {
-		err = c.readFrame()
+		if err = c.readFrame(); err == nil && c.tired {
+			c.tired = false
+			return true
+		}
 	}
 	c.end(err)
 	c.work.Wait()
 	c.close()
+	return false
 }
 
 // start exchanges prefaces (RFC 9113 section 3.4).

@@ -118,6 +118,7 @@ func (c *conn) ping(h frameHead, payload []byte) error {
 		if c.drained && !c.ending {
 			c.finalGoAway()
 		}
+		c.tired = c.running == 0
 		return c.idle(1)
 	}
 	c.out = appendPing(c.out, flagAck, payload)
@@ -353,8 +354,14 @@ func (c *conn) giveBack(s *stream, n int) {
 // unlockAndFlush is for the end of what may have written something.
 func (c *conn) unlockAndFlush() {
 	flush := c.kick()
+	if flush {
+		c.work.Add(1) // with the lock: the timer and a stop come here too, while the end may be waiting
+	}
 	c.mu.Unlock()
 	if flush {
-		c.flushLater()
+		go func() {
+			defer c.work.Done()
+			c.flushAll()
+		}()
 	}
 }

@@ -130,16 +130,29 @@ func defaulted(n, otherwise int) int {
 }
 
 // Serve serves one connection, a [tls.Conn] whose handshake is done or a plain
-// one, until it ends, and returns when the connection is closed and all its
-// handlers have returned.
+// one. It returns when the connection is closed and all its handlers have
+// returned, or when it has been idle for a while; then a goroutine of the
+// Server's own goes on, which Shutdown waits for.
 func (s *Server) Serve(nc net.Conn) {
 	c := newConn(s, nc)
 	if !s.add(c) {
 		_ = nc.Close()
 		return
 	}
-	defer s.remove(c)
-	c.serve()
+	s.run(c, c.start())
+}
+
+// run serves a connection until its end, or has another goroutine do so.
+func (s *Server) run(c *conn, err error) {
+	resumed := false
+	defer func() {
+		if !resumed {
+			s.remove(c)
+		}
+	}()
+	if resumed = c.serve(err); resumed {
+		go s.run(c, nil)
+	}
 }
 
 // Open is how many connections are served.
