@@ -43,6 +43,7 @@ type edge struct {
 	started  time.Time
 	events   *admin.Events
 	history  *metrics.History
+	requests *metrics.Metrics
 	registry *prometheus.Registry
 
 	reloading sync.Mutex // one reload at a time
@@ -78,6 +79,7 @@ func openEdge(ctx context.Context, options edgeOptions) (_ *edge, err error) {
 		before: options.before, ordersEnded: make(chan struct{}),
 		history: metrics.NewHistory(), registry: newRegistry(),
 	}
+	e.requests = metrics.New(e.registry)
 	e.left, e.leave = context.WithCancel(context.Background())
 	if e.roots, err = publicRoots(); err != nil {
 		return nil, err
@@ -95,7 +97,7 @@ func openEdge(ctx context.Context, options edgeOptions) (_ *edge, err error) {
 	}
 	e.memory = pressure.New(pressure.Options{Percent: e.config.Runtime.Pressure, Logger: e.logger.Named("memory")})
 	e.proxy = proxy.New(proxy.Options{Logger: e.logger.Named("proxy"), Roots: e.roots, Overloaded: e.memory.Refusing,
-		Logs: options.logging.outputs, Observers: []proxy.Observer{e.history, metrics.New(e.registry)}})
+		Logs: options.logging.outputs, Observers: []proxy.Observer{e.history, e.requests}})
 	generation, err := e.proxy.Prepare(e.config)
 	if err != nil {
 		return nil, err
@@ -277,7 +279,9 @@ func (e *edge) reload(ctx context.Context, cfg *config.Config) (config.Problems,
 		return problems, err
 	}
 	// From here on nothing can fail.
+	before := e.labels(e.config)
 	e.proxy.Commit(generation)
+	e.forget(before, e.labels(cfg))
 	e.listeners.Commit(sockets)
 	e.memory.SetPercent(cfg.Runtime.Pressure)
 	relog()

@@ -2,12 +2,14 @@ package main
 
 import (
 	"runtime"
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/sallyport/sallyport/config"
 	"github.com/sallyport/sallyport/proxy"
 	"github.com/sallyport/sallyport/tlsmgr"
 )
@@ -189,6 +191,33 @@ func upstreamMetrics(list []proxy.UpstreamStatus, gauge func(string, float64, ..
 			gauge("upstream_server_queue", float64(server.Waiting), u.Name, server.Address)
 		}
 	}
+}
+
+// labels are the names that series of a configuration have: of sites, and of the
+// upstreams in use.
+func (e *edge) labels(cfg *config.Config) (l seriesLabels) {
+	for i := range cfg.Sites {
+		l.sites = append(l.sites, cfg.Sites[i].Name)
+	}
+	for _, u := range e.proxy.Upstreams() {
+		l.upstreams = append(l.upstreams, u.Name)
+	}
+	return l
+}
+
+type seriesLabels struct{ sites, upstreams []string }
+
+// forget drops the series of what a reload took away, so that they do not pile
+// up over the years.
+func (e *edge) forget(before, after seriesLabels) {
+	gone := func(before, after []string) []string {
+		still := make(map[string]bool, len(after))
+		for _, name := range after {
+			still[name] = true
+		}
+		return slices.DeleteFunc(before, func(name string) bool { return still[name] })
+	}
+	e.requests.Forget(gone(before.sites, after.sites), gone(before.upstreams, after.upstreams))
 }
 
 func truth(is bool) float64 {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/goccy/go-yaml"
@@ -153,6 +154,18 @@ func TestMetricsOfALivingProcessAreAsPrometheusWantsThem(t *testing.T) {
 		}
 		return true
 	})
+	from := i.seen()
+	writeConfig(t, dir, "sites:\n  log.localhost: {respond: ok}\n")
+	i.signal(syscall.SIGHUP)
+	i.await(from, "a reload", func(l logLine) bool { return l.message() == "configuration reloaded" })
+	response, err := local.Get("http://sallyport/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	if rest, err := io.ReadAll(response.Body); err != nil || strings.Contains(string(rest), "app.localhost") || strings.Contains(string(rest), server.URL) {
+		t.Errorf("series of what a reload took away are left (%v):\n%s", err, rest)
+	}
 	problems, err := promlint.New(strings.NewReader(text)).Lint()
 	if err != nil {
 		t.Fatal(err)
