@@ -12,8 +12,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"golang.org/x/net/http2"
 )
 
 // who answers with the address that a handler sees.
@@ -64,7 +62,11 @@ func TestABalancersClientIsTheRemoteAddressInEveryProtocol(t *testing.T) {
 		t.Errorf("TLS: %q", got)
 	}
 	secure = tls.Client(dialled(t, r.https, from("192.0.2.9")), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
-	h2 := &http2.Transport{DialTLSContext: func(context.Context, string, string, *tls.Config) (net.Conn, error) { return secure, nil }}
+	var protocols http.Protocols
+	protocols.SetHTTP2(true)
+	h2 := &http.Transport{Protocols: &protocols, DialTLSContext: func(context.Context, string, string) (net.Conn, error) {
+		return secure, secure.HandshakeContext(t.Context())
+	}}
 	defer h2.CloseIdleConnections()
 	request, _ := http.NewRequest("GET", "https://a.test/", nil)
 	res, err := h2.RoundTrip(request)
