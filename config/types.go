@@ -65,6 +65,10 @@ type Config struct {
 	// What is logged and how.
 	Log Log `yaml:"log"`
 
+	// Send a span of each request to a collector of OpenTelemetry. Off unless
+	// asked for.
+	Tracing *Tracing `yaml:"tracing"`
+
 	// How much memory the program may use, and how it trades memory for
 	// processor time.
 	Runtime Runtime `yaml:"runtime"`

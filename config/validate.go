@@ -31,6 +31,7 @@ func validate(cfg *Config, doubtful map[string]bool) Problems {
 	v.upstreams()
 	v.rateLimits()
 	v.logs()
+	v.tracing()
 	v.sites()
 	v.acme()
 	v.limits()

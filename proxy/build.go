@@ -10,6 +10,7 @@ import (
 	"github.com/sallyport/sallyport/config"
 	"github.com/sallyport/sallyport/proxy/accesslog"
 	"github.com/sallyport/sallyport/proxy/middleware/clientip"
+	"github.com/sallyport/sallyport/proxy/tracing"
 	"github.com/sallyport/sallyport/proxy/upstream"
 )
 
@@ -22,12 +23,13 @@ type Generation struct {
 	kept        kept
 	trust       *clientip.Trust // whom to believe about clients
 	bounds      bounds
-	asksClients bool           // some site wants certificates of its clients
-	reserved    []string       // fields that only we may set, see exchange.Exchange
-	log         *accesslog.Log // of requests that no site is for, nil for none
-	drain       time.Duration  // for upgraded connections of pools that the next generation drops
-	cfg         *config.Config // what it was built from, for explain
-	port        string         // of HTTPS as redirects say it: "", or ":" and a number
+	asksClients bool            // some site wants certificates of its clients
+	reserved    []string        // fields that only we may set, see exchange.Exchange
+	log         *accesslog.Log  // of requests that no site is for, nil for none
+	tracer      *tracing.Tracer // nil: no request is traced
+	drain       time.Duration   // for upgraded connections of pools that the next generation drops
+	cfg         *config.Config  // what it was built from, for explain
+	port        string          // of HTTPS as redirects say it: "", or ":" and a number
 }
 
 // pool is an upstream and the upgraded connections to it. Pools live as long
@@ -63,6 +65,7 @@ func (p *Proxy) Prepare(cfg *config.Config) (*Generation, error) {
 	next.reserved = reservedOf(cfg)
 	var problems config.Problems
 	next.log, problems = p.accessLog(next, cfg, cfg.Log.Access, "log.access")
+	problems = append(problems, p.trace(next, cfg)...)
 	for i := range cfg.Sites {
 		problems = append(problems, p.addSite(next, cfg, &cfg.Sites[i])...)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/sallyport/sallyport/proxy/accesslog/sink"
 	"github.com/sallyport/sallyport/proxy/exchange"
 	"github.com/sallyport/sallyport/proxy/middleware/clientip"
+	"github.com/sallyport/sallyport/proxy/tracing"
 )
 
 // Options is what a Proxy needs besides its configuration.
@@ -63,6 +64,9 @@ type Proxy struct {
 
 	commits sync.Mutex
 	retired map[*pool]struct{} // those that drain
+
+	spans   tracing.Counts
+	exports sync.WaitGroup // of what sends spans; Close waits
 }
 
 // copySize is how much of a body is held at a time, in each direction.
@@ -103,7 +107,13 @@ func (p *Proxy) ServeHTTP(rw http.ResponseWriter, original *http.Request) {
 }
 
 // observed reports whether anybody is told of requests.
-func (p *Proxy) observed() bool { return len(p.options.Observers) > 0 || p.options.Logs != nil }
+func (p *Proxy) observed() bool {
+	if len(p.options.Observers) > 0 || p.options.Logs != nil {
+		return true
+	}
+	g := p.current.Load()
+	return g != nil && g.tracer != nil
+}
 
 // observe tells the observers of a request; what it returns tells them of its
 // end. The header of r is that of the client as far as admit lets it through.
@@ -118,6 +128,9 @@ func (p *Proxy) observe(w *recorder, r *http.Request) func() {
 		}
 		if w.log != nil {
 			w.log.Done(r, &w.Exchange, took)
+		}
+		if w.span != nil {
+			p.spanDone(w, r, took)
 		}
 	}
 }
@@ -139,8 +152,12 @@ func (p *Proxy) enter(w *recorder, r *http.Request) (*site, error) {
 		w.log = g.log
 		doubt = p.clientOf(g, &w.Exchange, r)
 	}
-	if err := w.admit(r, p.logger); err != nil {
-		return nil, err
+	refused := w.admit(r, p.logger)
+	if g != nil && g.tracer != nil {
+		w.span = g.tracer.Begin(r)
+	}
+	if refused != nil {
+		return nil, refused
 	}
 	if g == nil {
 		return nil, errStarting
@@ -177,7 +194,8 @@ func (p *Proxy) Relieve() {
 }
 
 // Close ends upgraded connections and closes all pools. Requests under way
-// finish; it is meant to be called when there are none any more.
+// finish; it is meant to be called when there are none any more. It waits until
+// spans that are left have been sent, for at most two seconds.
 func (p *Proxy) Close() {
 	p.commits.Lock()
 	defer p.commits.Unlock()
@@ -193,4 +211,5 @@ func (p *Proxy) Close() {
 	for pool := range p.retired {
 		pool.close()
 	}
+	p.exports.Wait()
 }

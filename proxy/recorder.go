@@ -8,6 +8,7 @@ import (
 
 	"github.com/sallyport/sallyport/proxy/accesslog"
 	"github.com/sallyport/sallyport/proxy/exchange"
+	"github.com/sallyport/sallyport/proxy/tracing"
 )
 
 // recorder is the writer that everything below the proxy writes to. It keeps
@@ -24,6 +25,7 @@ type recorder struct {
 	id      [1]string // the value of X-Request-Id
 	begun   bool
 	log     *accesslog.Log // who writes the line of this request, nil for nobody
+	span    *tracing.Span  // nil if the request is not traced
 }
 
 // open makes the recorder of a request, and the request that carries it.

@@ -103,9 +103,9 @@ func checkCertificateLibraries(h *house) (breaches []string) {
 }
 
 // engineRooms may know which HTTP server or client there is: the two engines,
-// the control socket, the client and the stand-in of the Cloudflare API, what
+// the control socket, what sends spans, the client and the stand-in of the Cloudflare API, what
 // looks at the CA, the sandbox, and the bench.
-var engineRooms = []string{"proxy/upstream", "proxy/listen", "proxy/admin", "proxy/bench", "tlsmgr/cloudflare", "tlsmgr/survey", "tlsmgr/acmetest", "cmd/sandbox"}
+var engineRooms = []string{"proxy/upstream", "proxy/listen", "proxy/admin", "proxy/tracing", "proxy/bench", "tlsmgr/cloudflare", "tlsmgr/survey", "tlsmgr/acmetest", "cmd/sandbox"}
 
 func checkEngines(h *house) (breaches []string) {
 	for source := range h.sources {

@@ -119,6 +119,8 @@ func newSnapshots(e *edge) *snapshots {
 		{"config_loaded_timestamp_seconds", "When the configuration in force was loaded.", nil},
 		{"config_last_reload_successful", "1 if the last reload, if any, succeeded, else 0.", nil},
 		{"config_info", "1, with the hash of the configuration in force.", []string{"hash"}},
+		{"spans_sent_total", "Spans that the collector took.", nil},
+		{"spans_dropped_total", "Spans that did not fit into the queue, or could not be sent.", nil},
 		{"log_lines_dropped_total", "Log lines that an output did not take in time or at all.", []string{"output"}},
 	} {
 		s.desc[d.name] = prometheus.NewDesc("sallyport_"+d.name, d.help, d.labels, nil)
@@ -168,6 +170,9 @@ func (s *snapshots) Collect(to chan<- prometheus.Metric) {
 	gauge("config_loaded_timestamp_seconds", float64(loaded.UnixMilli())/1000)
 	gauge("config_last_reload_successful", truth(!failed))
 	gauge("config_info", 1, hash)
+	sent, dropped := e.proxy.Spans()
+	count("spans_sent_total", sent)
+	count("spans_dropped_total", dropped)
 	for _, loss := range e.logging.outputs.Losses() {
 		count("log_lines_dropped_total", loss.Lines, loss.Output)
 	}

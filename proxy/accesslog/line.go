@@ -5,11 +5,11 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/sallyport/sallyport/proxy/exchange"
+	"github.com/sallyport/sallyport/proxy/internal/tracecontext"
 )
 
 // mostValue bounds, in bytes, what of one value of a client's goes into a
@@ -65,34 +65,12 @@ func (l *Log) json(line []byte, r *http.Request, x *exchange.Exchange, took time
 	return append(line, '}', '\n')
 }
 
-// traceID returns the trace that a request belongs to, by its traceparent (W3C
-// Trace Context section 3.2), or "". What is not well-formed is nobody's trace; it
-// is passed on as it came, since we take no part in it.
+// traceID returns the trace that a request belongs to, by its traceparent, or
+// "": what is not well-formed is nobody's trace.
 func traceID(r *http.Request) string {
-	values := r.Header["Traceparent"]
-	if len(values) != 1 {
-		return ""
-	}
-	v := values[0]
-	if len(v) < 55 || v[2] != '-' || v[35] != '-' || v[52] != '-' || v[:2] == "ff" || v[:2] == "00" && len(v) != 55 || len(v) > 55 && v[55] != '-' {
-		return ""
-	}
-	if !lowerHex(v[:2]) || !lowerHex(v[3:35]) || !lowerHex(v[36:52]) || !lowerHex(v[53:55]) || zeros(v[3:35]) || zeros(v[36:52]) {
-		return ""
-	}
-	return v[3:35]
+	parent, _ := tracecontext.Parse(r.Header["Traceparent"])
+	return parent.Trace
 }
-
-func lowerHex(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-			return false
-		}
-	}
-	return true
-}
-
-func zeros(s string) bool { return strings.Trim(s, "0") == "" }
 
 // combined appends one line as nginx's log_format combined has it.
 func (l *Log) combined(line []byte, r *http.Request, x *exchange.Exchange) []byte {
