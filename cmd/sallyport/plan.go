@@ -248,7 +248,7 @@ func certificates(cfg *config.Config, from tlsmgr.FromOptions) []named {
 // settingsOf are the rest, by key.
 func settingsOf(cfg *config.Config) []named {
 	return []named{
-		{"acme", cfg.ACME, ""}, {"cloudflare", cfg.Cloudflare, ""}, {"limits", cfg.Limits, ""}, {"log", cfg.Log, ""},
+		{"acme", cfg.ACME, ""}, {"cloudflare", cfg.Cloudflare, ""}, {"limits", cfg.Limits, ""}, {"log", cfg.Log, ""}, {"tracing", cfg.Tracing, ""},
 		{"rate_limits", cfg.RateLimits, ""}, {"runtime", cfg.Runtime, ""}, {"trusted_proxies", cfg.TrustedProxies, ""},
 		{"watch", cfg.Watch, ""},
 	}
