@@ -50,7 +50,7 @@ func looksLikeToken(text string) bool {
 // such as "token", or is a slip of the finger away from one. bareKey says
 // whether the word `key` alone counts.
 func soundsSecret(key string, bareKey bool) bool {
-	key = strings.ReplaceAll(strings.ToLower(kindOf(key)), "-", "_")
+	key = strings.ReplaceAll(strings.ToLower(lastLabel(key)), "-", "_")
 	if key == "key" {
 		return bareKey
 	}
@@ -77,14 +77,14 @@ func soundsSecret(key string, bareKey bool) bool {
 	return false
 }
 
-// kindOf returns the part of a key that says what kind it is: in
+// lastLabel returns the part of a key that says what kind it is: in
 // auth.example.com only "com".
-func kindOf(key string) string { return key[strings.LastIndexByte(key, '.')+1:] }
+func lastLabel(key string) string { return key[strings.LastIndexByte(key, '.')+1:] }
 
 // soundsSecret is the function of that name, asked once for each kind of key: a
 // large file has few of them, many times.
 func (s *source) soundsSecret(key string, bareKey bool) bool {
-	question := judgedKey{kindOf(key), bareKey}
+	question := judgedKey{lastLabel(key), bareKey}
 	verdict, asked := s.judged[question]
 	if !asked {
 		verdict = soundsSecret(key, bareKey)

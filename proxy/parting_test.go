@@ -15,9 +15,9 @@ import (
 	"github.com/coder/websocket"
 )
 
-// told is a WebSocket server that echoes and tells with which error its reading
+// parted is a WebSocket server that echoes and tells with which error its reading
 // ended.
-func told(t testing.TB) (address string, ended chan error) {
+func parted(t testing.TB) (address string, ended chan error) {
 	ended = make(chan error, 16)
 	return backend(t, func(rw http.ResponseWriter, r *http.Request) {
 		c, err := websocket.Accept(rw, r, &websocket.AcceptOptions{InsecureSkipVerify: true, Subprotocols: []string{"v2"}})
@@ -75,7 +75,7 @@ func TestBothEndsOfAWebSocketAreToldOfItsEnd(t *testing.T) {
 			t.Run(how+", "+version, func(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 				defer cancel()
-				address, ended := told(t)
+				address, ended := parted(t)
 				cfg := over3(sites("a.test", address))
 				cfg.Limits.ShutdownTimeout = limit
 				w := start(t, cfg)
@@ -140,7 +140,7 @@ func TestACloseFrameNeverComesInsideAnother(t *testing.T) {
 
 // A frame that does not end cannot hold up the end of its WebSocket.
 func TestAFrameThatDoesNotEndIsCut(t *testing.T) {
-	address, ended := told(t)
+	address, ended := parted(t)
 	cfg := sites("a.test", address)
 	cfg.Limits.ShutdownTimeout = time.Millisecond
 	w := start(t, cfg)
