@@ -50,11 +50,7 @@ func looksLikeToken(text string) bool {
 // such as "token", or is a slip of the finger away from one. bareKey says
 // whether the word `key` alone counts.
 func soundsSecret(key string, bareKey bool) bool {
-	key = strings.ToLower(key)
-	if i := strings.LastIndexByte(key, '.'); i >= 0 {
-		key = key[i+1:] // in auth.example.com only "com" says what kind it is
-	}
-	key = strings.ReplaceAll(key, "-", "_")
+	key = strings.ReplaceAll(strings.ToLower(lastLabel(key)), "-", "_")
 	if key == "key" {
 		return bareKey
 	}
@@ -81,6 +77,22 @@ func soundsSecret(key string, bareKey bool) bool {
 	return false
 }
 
+// lastLabel returns the part of a key that says what kind it is: in
+// auth.example.com only "com".
+func lastLabel(key string) string { return key[strings.LastIndexByte(key, '.')+1:] }
+
+// soundsSecret is the function of that name, asked once for each kind of key: a
+// large file has few of them, many times.
+func (s *source) soundsSecret(key string, bareKey bool) bool {
+	question := judgedKey{lastLabel(key), bareKey}
+	verdict, asked := s.judged[question]
+	if !asked {
+		verdict = soundsSecret(key, bareKey)
+		s.judged[question] = verdict
+	}
+	return verdict
+}
+
 // holdsSecret reports whether a line has a key that sounds secret or a text
 // that looks like a token.
 func holdsSecret(line string, bareKey bool) bool {
@@ -102,15 +114,7 @@ func secretKey(line string, sounds func(key string) bool) (end int, found bool) 
 // file is valid YAML. With bareKey, `key:` is secret too: in a file that cannot
 // be parsed nobody knows whose key it is.
 func (s *source) hideByText(bareKey bool) {
-	known := make(map[string]bool) // a large file has few keys, many times
-	sounds := func(key string) bool {
-		verdict, asked := known[key]
-		if !asked {
-			verdict = soundsSecret(key, bareKey)
-			known[key] = verdict
-		}
-		return verdict
-	}
+	sounds := func(key string) bool { return s.soundsSecret(key, bareKey) }
 	for i, line := range s.lines {
 		end, found := secretKey(line, sounds)
 		if !found && !looksLikeToken(line) && !escapes.MatchString(line) {

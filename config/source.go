@@ -21,6 +21,14 @@ type source struct {
 	// written maps "sites[NAME]" with NAME in ASCII to the same with NAME as
 	// it stands in the file, which is what spans uses.
 	written map[string]string
+
+	judged map[judgedKey]bool // what soundsSecret said; until forget
+}
+
+// judgedKey is a question to soundsSecret.
+type judgedKey struct {
+	kind    string
+	bareKey bool
 }
 
 // span is a run of characters on one line.
@@ -32,6 +40,7 @@ func newSource(file, text string) *source {
 		file:    file,
 		lines:   strings.Split(text, "\n"),
 		hidden:  make(map[int]bool),
+		judged:  make(map[judgedKey]bool),
 		spans:   make(map[string]span),
 		written: make(map[string]string),
 	}
@@ -63,6 +72,7 @@ func (s *source) forget() {
 			s.lines[line-1] = ""
 		}
 	}
+	clear(s.judged) // what looks like a key may be a piece of a secret
 }
 
 // hides reports whether a line of the span may hold a secret.

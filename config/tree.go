@@ -113,7 +113,7 @@ func (s *source) hideEntries(list []*ast.MappingValueNode, parent string, end in
 			}
 		}
 		key, plain := keyText(entry.Key)
-		if !plain || soundsSecret(key, !plainKey(parent)) {
+		if !plain || s.soundsSecret(key, !plainKey(parent)) {
 			s.hide(first, last)
 			continue
 		}

@@ -154,6 +154,7 @@ func startWith(t testing.TB, cfg *config.Config, o proxy.Options) *world {
 		IdleTimeout:           cfg.Limits.IdleTimeout,
 		HTTP2Streams:          cfg.Limits.HTTP2Streams,
 		ShutdownTimeout:       cfg.Limits.ShutdownTimeout,
+		Part:                  w.proxy.Part,
 		Logger:                logger,
 	})
 	if err != nil {

@@ -193,6 +193,22 @@ func (p *Proxy) Relieve() {
 	}
 }
 
+// Part ends upgraded connections, and has new ones end at once: WebSockets by a
+// close frame to both ends, within a second, others at once. It does not wait,
+// and is meant for the end of a stop; a Commit takes it back.
+func (p *Proxy) Part() {
+	p.commits.Lock()
+	defer p.commits.Unlock()
+	if g := p.current.Load(); g != nil {
+		for _, pool := range g.pools {
+			pool.tunnels.setClosed(true)
+		}
+	}
+	for pool := range p.retired {
+		pool.tunnels.setClosed(true)
+	}
+}
+
 // Close ends upgraded connections and closes all pools. Requests under way
 // finish; it is meant to be called when there are none any more. It waits until
 // spans that are left have been sent, for at most two seconds.

@@ -81,7 +81,7 @@ func checkSocket(res *http.Response, key string) error {
 func (f *forward) bridge(w http.ResponseWriter, r *http.Request, res *http.Response, server io.ReadWriteCloser) {
 	client := &stream{w: w, body: r.Body}
 	defer client.end()
-	t := &tunnel{client: client, server: server, limit: f.silence}
+	t := newTunnel(client, server, f.silence, res)
 	if !f.tunnels.add(t) {
 		panic(http.ErrAbortHandler) // returning would be a success
 	}

@@ -65,7 +65,7 @@ func (f *forward) upgrade(w http.ResponseWriter, r *http.Request, res *http.Resp
 		return
 	}
 	defer client.Close()
-	t := &tunnel{client: client, server: server, limit: f.silence}
+	t := newTunnel(client, server, f.silence, res)
 	if !f.tunnels.add(t) {
 		return
 	}
@@ -109,6 +109,9 @@ func early(r *bufio.Reader) []byte {
 type tunnel struct {
 	client io.ReadWriteCloser
 	server io.ReadWriteCloser
+	up     direction // to the server
+	down   direction // to the client
+	framed bool      // it is a WebSocket
 
 	limit time.Duration // of silence in both directions; 0 is none
 	moved atomic.Int64  // when something moved last, in nanoseconds since epoch
@@ -116,44 +119,65 @@ type tunnel struct {
 
 	mu      sync.Mutex
 	silence *time.Timer // looks after the limit
+	begun   bool
+	leaving bool
 	ended   bool
+	leave   *time.Timer    // runs while leaving
+	words   sync.WaitGroup // of those that say so
+}
+
+// newTunnel makes a tunnel of what a 101 switched.
+func newTunnel(client, server io.ReadWriteCloser, silence time.Duration, res *http.Response) *tunnel {
+	t := &tunnel{client: client, server: server, limit: silence}
+	t.up.to, t.up.masked = server, true
+	t.down.to = client
+	t.framed = strings.EqualFold(res.Header.Get("Upgrade"), "websocket")
+	t.up.frames.lost, t.down.frames.lost = !t.framed, !t.framed
+	return t
 }
 
 // copy runs both directions and returns when both have ended. ahead is what
 // was read from the client already.
 func (t *tunnel) copy(p *Proxy, ahead []byte) {
+	t.mu.Lock()
+	t.begun = true
+	t.mu.Unlock()
 	t.epoch = time.Now()
 	t.watch(t.limit)
 	var up sync.WaitGroup
 	up.Go(func() {
 		if len(ahead) > 0 {
-			if _, err := t.server.Write(ahead); err != nil {
+			if err := t.up.write(ahead); err != nil {
 				t.close()
 				return
 			}
 		}
-		t.pipe(p, t.server, t.client)
+		t.pipe(p, &t.up, t.client)
 	})
-	t.pipe(p, t.client, t.server)
+	t.pipe(p, &t.down, t.server)
 	up.Wait()
 	t.mu.Lock()
-	defer t.mu.Unlock()
 	t.ended = true
 	if t.silence != nil {
 		t.silence.Stop()
+	}
+	t.mu.Unlock()
+	t.words.Wait()
+	if t.leave != nil { // not set any more once it has ended
+		t.leave.Stop()
 	}
 }
 
 // pipe copies one direction. When the sender is done the receiver is told so
 // and the other direction goes on; when anything breaks, or the receiver cannot
 // be told, both end.
-func (t *tunnel) pipe(p *Proxy, to io.Writer, from io.Reader) {
+func (t *tunnel) pipe(p *Proxy, to *direction, from io.Reader) {
 	buffer := p.buffers.Get().(*[copySize]byte)
 	defer p.buffers.Put(buffer)
 	for {
 		n, readErr := from.Read(buffer[:])
 		if n > 0 {
-			if _, err := to.Write(buffer[:n]); err != nil {
+			if err := to.write(buffer[:n]); err != nil {
 				t.close()
 				return
 			}
@@ -162,8 +186,7 @@ func (t *tunnel) pipe(p *Proxy, to io.Writer, from io.Reader) {
 		if readErr == nil {
 			continue
 		}
-		half, ok := to.(interface{ CloseWrite() error })
-		if readErr != io.EOF || !ok || half.CloseWrite() != nil {
+		if !to.finish(readErr) {
 			t.close()
 			return
 		}
@@ -217,53 +240,4 @@ func (t *tunnel) look() {
 func (t *tunnel) close() {
 	_ = t.client.Close()
 	_ = t.server.Close()
-}
-
-// tunnels holds a pool's upgraded connections, so that a retired pool can end
-// them.
-type tunnels struct {
-	mu     sync.Mutex
-	open   map[*tunnel]struct{}
-	closed bool
-}
-
-// add reports false when no tunnel may be opened any more.
-func (ts *tunnels) add(t *tunnel) bool {
-	ts.mu.Lock()
-	defer ts.mu.Unlock()
-	if ts.closed {
-		return false
-	}
-	if ts.open == nil {
-		ts.open = make(map[*tunnel]struct{})
-	}
-	ts.open[t] = struct{}{}
-	return true
-}
-
-func (ts *tunnels) remove(t *tunnel) {
-	ts.mu.Lock()
-	defer ts.mu.Unlock()
-	delete(ts.open, t)
-}
-
-// count is how many are open.
-func (ts *tunnels) count() int {
-	ts.mu.Lock()
-	defer ts.mu.Unlock()
-	return len(ts.open)
-}
-
-// setClosed ends all tunnels and refuses new ones, or allows them again.
-func (ts *tunnels) setClosed(closed bool) {
-	ts.mu.Lock()
-	defer ts.mu.Unlock()
-	ts.closed = closed
-	if closed {
-		for t := range ts.open {
-			// Closing a TLS connection may wait seconds for a peer that does
-			// not read; neither a reload nor the next tunnel shall.
-			go t.close()
-		}
-	}
 }

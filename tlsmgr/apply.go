@@ -122,6 +122,9 @@ func (m *Manager) newEngine(settings Settings, store *storage.Dir) (*engine, err
 		propagation: cmp.Or(settings.Cloudflare.PropagationTimeout, 2*time.Minute),
 		logger:      demote(m.logger.Named("certmagic")),
 	}
+	if m.observer != nil {
+		e.logger = countCalls(e.logger, m.observer.CalledCA)
+	}
 	if len(settings.Cloudflare.Credentials) == 0 {
 		return e, nil
 	}

@@ -19,6 +19,9 @@ type Observer interface {
 	// with a failure, whose code is from a closed set: the type of the CA's
 	// problem (rateLimited), cloudflare, cloudflare_network, timeout or other.
 	Attempted(issuer, code string)
+
+	// CalledCA is told the HTTP status of each answer of a CA's.
+	CalledCA(status int)
 }
 
 // attempted tells of the end of an order.

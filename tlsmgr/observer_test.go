@@ -29,6 +29,7 @@ func (c *tally) Attempted(issuer, code string) { c.add("order " + issuer + " " +
 func (c *tally) Called(credential string, status int) {
 	c.add(fmt.Sprint("call ", credential, " ", status))
 }
+func (c *tally) CalledCA(status int)          { c.add(fmt.Sprint("ca ", status)) }
 func (c *tally) Visible(time.Duration)        { c.add("visible") }
 func (c *tally) TokenTaken(credential string) { c.add("token " + credential) }
 func (c *tally) count(key string) int         { c.mu.Lock(); defer c.mu.Unlock(); return c.seen[key] }
@@ -43,6 +44,9 @@ func TestTheObserverIsToldOfOrdersCallsAndPropagation(t *testing.T) {
 	stop()
 	if seen.count("order acme ") != 1 || seen.count("visible") != 1 {
 		t.Errorf("told %v", seen.seen)
+	}
+	if seen.count("ca 200") < 5 || seen.count("ca 201") < 2 { // account and order are made
+		t.Errorf("told of the CA's answers: %v", seen.seen)
 	}
 	calls := 0
 	for _, credential := range r.manager.Credentials() {

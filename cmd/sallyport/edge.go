@@ -162,6 +162,7 @@ func (e *edge) listenOptions(cfg *config.Config) listen.Options {
 		IdleTimeout:           limits.IdleTimeout,
 		HTTP2Streams:          limits.HTTP2Streams,
 		ShutdownTimeout:       limits.ShutdownTimeout,
+		Part:                  e.proxy.Part,
 		Logger:                e.logger.Named("listen"),
 	}
 }

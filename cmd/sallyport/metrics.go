@@ -33,6 +33,7 @@ func newRegistry() *prometheus.Registry {
 type certificateMetrics struct {
 	orders  *prometheus.CounterVec
 	calls   *prometheus.CounterVec
+	ca      *prometheus.CounterVec
 	tokens  *prometheus.CounterVec
 	visible prometheus.Histogram
 }
@@ -49,6 +50,10 @@ func newCertificateMetrics(registry prometheus.Registerer) *certificateMetrics {
 			Name: "sallyport_cloudflare_calls_total",
 			Help: "Calls of Cloudflare's API, by credential and status (none: no answer).",
 		}, []string{"credential", "status"}),
+		ca: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sallyport_acme_calls_total",
+			Help: "Answers of ACME CAs, by HTTP status.",
+		}, []string{"status"}),
 		tokens: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sallyport_cloudflare_token_changes_total",
 			Help: "How often another token has taken effect, by credential.",
@@ -58,7 +63,7 @@ func newCertificateMetrics(registry prometheus.Registerer) *certificateMetrics {
 			Help: "Time until the zone's name servers showed a challenge record.",
 		}),
 	}
-	registry.MustRegister(m.orders, m.calls, m.tokens, m.visible)
+	registry.MustRegister(m.orders, m.calls, m.ca, m.tokens, m.visible)
 	return m
 }
 
@@ -72,11 +77,20 @@ func (m *certificateMetrics) Attempted(issuer, code string) {
 
 // Called implements [tlsmgr.Observer].
 func (m *certificateMetrics) Called(credential string, status int) {
-	text := "none"
+	m.calls.WithLabelValues(credential, statusLabel(status)).Inc()
+}
+
+// CalledCA implements [tlsmgr.Observer].
+func (m *certificateMetrics) CalledCA(status int) {
+	m.ca.WithLabelValues(statusLabel(status)).Inc()
+}
+
+// statusLabel is an HTTP status as a label; 0 is no answer.
+func statusLabel(status int) string {
 	if status >= 100 && status < 600 {
-		text = strconv.Itoa(status)
+		return strconv.Itoa(status)
 	}
-	m.calls.WithLabelValues(credential, text).Inc()
+	return "none"
 }
 
 // Visible implements [tlsmgr.Observer].

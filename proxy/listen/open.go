@@ -65,6 +65,11 @@ type Options struct {
 	HTTP2Streams         int           // requests under way on one HTTP/2 or HTTP/3 connection; 0 is net/http's 250
 	ShutdownTimeout      time.Duration // for requests under way at a stop; 0 cuts them at once
 
+	// Part is called shortly before a stop cuts what is still under way, so that
+	// handlers which took a connection over can say so to their peers. It must
+	// not wait, and may be called more than once; nil is nobody.
+	Part func()
+
 	// Passed are sockets that were open before the process began; Open takes
 	// them over instead of opening the same. See [Passed].
 	Passed []Passed

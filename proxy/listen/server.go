@@ -27,6 +27,10 @@ const (
 	// hurriedLimit takes the place of ShutdownTimeout once Hurry was called.
 	hurriedLimit = time.Second
 
+	// partTime is how long before the end of ShutdownTimeout Part is called, or
+	// half of it if that is shorter.
+	partTime = 1500 * time.Millisecond
+
 	// yieldLimit is how long requests over HTTP/3 may take when another process
 	// waits for the sockets: only one can read them, and until then clients fall
 	// back to HTTP/2.
@@ -274,6 +278,7 @@ func (s *Server) finish(ctx context.Context) {
 	limit, cut := context.WithTimeout(ctx, s.Options().ShutdownTimeout)
 	defer cut()
 	defer context.AfterFunc(s.hurried, func() { time.AfterFunc(hurriedLimit, cut) })()
+	defer s.parting()()
 	s.mu.Lock()
 	s.stopping = true
 	ports, stacks := slices.Clone(s.ports), slices.Clone(s.stacks)
@@ -331,6 +336,19 @@ func (s *Server) finish(ctx context.Context) {
 	if err := s.conns.wait(final); err != nil {
 		s.logger.Error("a request handler did not end with its connection")
 	}
+}
+
+// parting has Part called before what is under way is cut; what it returns calls
+// that off.
+func (s *Server) parting() (off func()) {
+	options := s.Options()
+	limit, part := options.ShutdownTimeout, options.Part
+	if part == nil {
+		return func() {}
+	}
+	timely := time.AfterFunc(limit-min(partTime, limit/2), part)
+	hurried := context.AfterFunc(s.hurried, part)
+	return func() { timely.Stop(); hurried() }
 }
 
 // lastRequests returns when no connection is without a request any more, when
