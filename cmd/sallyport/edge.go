@@ -124,7 +124,14 @@ func openEdge(ctx context.Context, options edgeOptions) (_ *edge, err error) {
 		if options.before != nil {
 			o.Passed = options.before.admin
 		}
-		if e.admin, err = admin.Open(ctx, o); err != nil {
+		e.admin, err = admin.Open(ctx, o)
+		if taken, ok := errors.AsType[*admin.Error](err); ok && !taken.InUse {
+			// Not being watched is no reason not to serve. Another process on
+			// the same storage is.
+			e.logger.Error("nobody can watch or steer this process; it serves all the same", zap.Error(taken), zap.String("hint", taken.Hint()))
+			return e, nil
+		}
+		if err != nil {
 			e.listeners.Close()
 			return nil, err
 		}

@@ -274,3 +274,23 @@ func freePort(t *testing.T) string {
 	defer func() { _ = listener.Close() }()
 	return listener.Addr().String()
 }
+
+func TestATakenControlSocketDoesNotKeepItFromServing(t *testing.T) {
+	dir := shortDir(t)
+	path := writeConfig(t, dir, internalSite(greeter(t, "hello").URL)+"admin: {socket: taken}\n")
+	writeFile(t, filepath.Join(dir, "taken"), "precious")
+	i := start(t, nil, "run", "--config", path)
+	line := i.awaitMessage("nobody can watch or steer this process; it serves all the same")
+	if hint, _ := line.fields["hint"].(string); !strings.Contains(hint, "another path") {
+		t.Errorf("hint %q", hint)
+	}
+	client := visitor(t, i.https(), filepath.Join(dir, "storage", "localca", "root.pem"))
+	if status, body := page(t, client, "https://app.localhost/"); status != 200 || body != "hello" {
+		t.Errorf("%d %q", status, body)
+	}
+	i.signal(syscall.SIGHUP)
+	i.awaitMessage("configuration reloaded")
+	if content, err := os.ReadFile(filepath.Join(dir, "taken")); err != nil || string(content) != "precious" {
+		t.Errorf("the file that was there: %q, %v", content, err)
+	}
+}

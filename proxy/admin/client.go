@@ -103,9 +103,9 @@ func Health(ctx context.Context, socket string) error {
 func unreachable(socket string, err error) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return &Error{socket, cause(err), "sallyport is not running, or it was configured with another storage or admin.socket"}
+		return &Error{Socket: socket, Err: cause(err), Cure: "sallyport is not running, or it was configured with another storage or admin.socket"}
 	case errors.Is(err, fs.ErrPermission):
-		return &Error{socket, cause(err), "only the user that sallyport runs as may ask"}
+		return &Error{Socket: socket, Err: cause(err), Cure: "only the user that sallyport runs as may ask"}
 	}
-	return &Error{socket, err, ""}
+	return &Error{Socket: socket, Err: err}
 }

@@ -19,6 +19,9 @@ type Error struct {
 	Socket string
 	Err    error
 	Cure   string // may be empty
+
+	// InUse says that a running process answers there.
+	InUse bool
 }
 
 // Error names the socket and the cause.
@@ -35,7 +38,7 @@ func (e *Error) Unwrap() error { return e.Err }
 // error.
 func listen(ctx context.Context, socket string, passed []*os.File) (net.Listener, error) {
 	if len(socket) > longestPath {
-		return nil, &Error{socket, fmt.Errorf("the path is longer than %d bytes", longestPath), "set admin.socket to a shorter path"}
+		return nil, &Error{Socket: socket, Err: fmt.Errorf("the path is longer than %d bytes", longestPath), Cure: "set admin.socket to a shorter path"}
 	}
 	if l := adopt(passed, socket); l != nil {
 		return l, nil
@@ -50,11 +53,11 @@ func listen(ctx context.Context, socket string, passed []*os.File) (net.Listener
 	}}
 	l, err := config.Listen(ctx, "unix", socket)
 	if err != nil {
-		return nil, &Error{socket, cause(err), hint(err)}
+		return nil, &Error{Socket: socket, Err: cause(err), Cure: hint(err)}
 	}
 	if err := os.Chmod(socket, 0o600); err != nil { // where the system does not do the above
 		_ = l.Close()
-		return nil, &Error{socket, cause(err), ""}
+		return nil, &Error{Socket: socket, Err: cause(err)}
 	}
 	return l, nil
 }
@@ -88,7 +91,7 @@ func (s *Server) Files() ([]*os.File, error) {
 			for _, one := range list {
 				_ = one.Close()
 			}
-			return nil, &Error{l.Addr().String(), cause(err), ""}
+			return nil, &Error{Socket: l.Addr().String(), Err: cause(err)}
 		}
 		list = append(list, file)
 	}
@@ -135,23 +138,23 @@ func vacate(ctx context.Context, socket string) error {
 		return nil
 	}
 	if err != nil {
-		return &Error{socket, cause(err), hint(err)}
+		return &Error{Socket: socket, Err: cause(err), Cure: hint(err)}
 	}
 	if info.Mode().Type() != fs.ModeSocket {
-		return &Error{socket, errors.New("there is a file of that name which is not a socket"), "set admin.socket to another path"}
+		return &Error{Socket: socket, Err: errors.New("there is a file of that name which is not a socket"), Cure: "set admin.socket to another path"}
 	}
 	dialer := net.Dialer{Timeout: time.Second}
 	conn, err := dialer.DialContext(ctx, "unix", socket)
 	if err == nil {
 		_ = conn.Close()
-		return &Error{socket, errors.New("a running process listens there"),
-			"another sallyport uses this storage: stop it, or give this one its own storage or admin.socket"}
+		return &Error{Socket: socket, Err: errors.New("a running process listens there"), InUse: true,
+			Cure: "another sallyport uses this storage: stop it, or give this one its own storage or admin.socket"}
 	}
 	if !errors.Is(err, syscall.ECONNREFUSED) {
-		return &Error{socket, cause(err), hint(err)}
+		return &Error{Socket: socket, Err: cause(err), Cure: hint(err)}
 	}
 	if err := os.Remove(socket); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return &Error{socket, cause(err), hint(err)}
+		return &Error{Socket: socket, Err: cause(err), Cure: hint(err)}
 	}
 	return nil
 }

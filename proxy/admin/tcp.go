@@ -23,7 +23,7 @@ func (s *Server) listenTCP(ctx context.Context, o Options) error {
 		var config net.ListenConfig
 		l, err := config.Listen(ctx, "tcp", address)
 		if err != nil {
-			return &Error{address, cause(err), "admin.listen must be an address of this machine that is free"}
+			return &Error{Socket: address, Err: cause(err), Cure: "admin.listen must be an address of this machine that is free"}
 		}
 		s.tcp = append(s.tcp, l)
 	}
