@@ -187,6 +187,9 @@ func halves(t *testing.T, address string, n int) (made int, leave func()) {
 }
 
 func TestShortMemoryShedsAndPasses(t *testing.T) {
+	if raced {
+		t.Skip("memory is that of the race detector")
+	}
 	dir := shortDir(t)
 	path := writeConfig(t, dir, `runtime: {memory_limit: 48MiB}
 limits: {connections_per_address: 0, request_header_timeout: 2m}
@@ -218,6 +221,9 @@ limits: {connections_per_address: 0, request_header_timeout: 2m}
 }
 
 func TestHalfRequestsStayUnderTheMemoryLimit(t *testing.T) {
+	if raced {
+		t.Skip("memory is that of the race detector")
+	}
 	dir := shortDir(t)
 	path := writeConfig(t, dir, `runtime: {memory_limit: 256MiB}
 limits: {connections_per_address: 0, request_header_timeout: 2m}
