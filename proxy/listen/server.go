@@ -282,6 +282,11 @@ func (s *Server) finish(ctx context.Context) {
 	s.mu.Lock()
 	s.stopping = true
 	ports, stacks := slices.Clone(s.ports), slices.Clone(s.stacks)
+	s.mu.Unlock()
+	for _, each := range stacks {
+		each.drain() // before anybody can see that nothing listens any more
+	}
+	s.mu.Lock()
 	for _, p := range ports {
 		if p.role != roleUDP {
 			p.close()
@@ -305,9 +310,6 @@ func (s *Server) finish(ctx context.Context) {
 		s.quic.drain(soon)
 		s.freeUDP()
 	})
-	for _, each := range stacks {
-		each.drain()
-	}
 	s.lastRequests(limit)
 	for _, p := range ports {
 		if p.piped != nil {
