@@ -12,6 +12,8 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/sallyport/sallyport/cmd/sallyport/mount"
+	"github.com/sallyport/sallyport/cmd/sallyport/tables"
 	"github.com/sallyport/sallyport/config"
 	"github.com/sallyport/sallyport/proxy/admin"
 )
@@ -130,7 +132,7 @@ func (c *control) summary() string {
 	defer e.mu.Unlock()
 	text := fmt.Sprintf("STATUS=serving %d sites, configuration %s of %s", len(e.config.Sites), e.config.Hash(), e.loaded.Format(time.RFC3339))
 	if e.last != nil && !e.last.OK {
-		text += "; the last reload failed: " + oneLine(e.last.Error)
+		text += "; the last reload failed: " + tables.OneLine(e.last.Error)
 	}
 	return text
 }
@@ -209,8 +211,8 @@ func (c *control) tryReload(ctx context.Context) admin.Reload {
 	began := time.Now()
 	result := admin.Reload{At: began.UTC()}
 	if stale := c.edge.stale(); stale != "" {
-		c.logger.Warn("the configuration file is not the one that was edited", zap.String("cause", stale), zap.String("hint", staleHint))
-		result.Problems = append(result.Problems, admin.Problem{Place: c.edge.path(), Message: stale, Hint: staleHint, Warning: true})
+		c.logger.Warn("the configuration file is not the one that was edited", zap.String("cause", stale), zap.String("hint", mount.StaleHint))
+		result.Problems = append(result.Problems, admin.Problem{Place: c.edge.path(), Message: stale, Hint: mount.StaleHint, Warning: true})
 	}
 	cfg, problems := c.load()
 	if err := problems.Err(); err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
 
+	"github.com/sallyport/sallyport/cmd/sallyport/mount"
 	"github.com/sallyport/sallyport/config"
 	"github.com/sallyport/sallyport/proxy"
 	"github.com/sallyport/sallyport/proxy/admin"
@@ -304,3 +305,20 @@ func (e *edge) addresses() []net.Addr {
 	_, https := e.listeners.Addrs()
 	return https
 }
+
+// current returns the configuration that is loaded.
+func (e *edge) current() *config.Config {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.config
+}
+
+// path is that of the configuration file.
+func (e *edge) path() string { return e.current().File() }
+
+// hash names the configuration that is loaded.
+func (e *edge) hash() string { return e.current().Hash() }
+
+// stale says why the configuration file is not the one that was edited, or
+// nothing.
+func (e *edge) stale() string { return mount.Stale(e.path()) }

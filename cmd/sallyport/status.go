@@ -1,11 +1,8 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"os"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/sallyport/sallyport/config"
@@ -189,16 +186,5 @@ func problemsOf(problems config.Problems) []admin.Problem {
 	return list
 }
 
-// daysLeft is how long a certificate is valid yet, for people.
-func daysLeft(c admin.Certificate) string {
-	switch {
-	case c.DaysLeft == nil:
-		return "-"
-	case *c.DaysLeft < 0:
-		return "expired"
-	}
-	return strconv.Itoa(*c.DaysLeft)
-}
-
-// oneLine makes a text fit into a table.
-func oneLine(texts ...string) string { return strings.Join(strings.Fields(cmp.Or(texts...)), " ") }
+// adminToken reads the token of admin.listen.
+func (e *edge) adminToken() (string, error) { return admin.ReadToken(e.current().Admin.TokenFile) }
