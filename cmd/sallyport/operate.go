@@ -175,7 +175,7 @@ func newDrainCommand() *cobra.Command {
 	var o operator
 	var undo bool
 	cmd := o.acting("drain SERVER", "Give a server no new requests",
-		"Take a server, by its address as the configuration has it, out of the choice: what is\nunder way there goes on. --undo takes that back. A restart forgets it.",
+		"Take a server, by its address as the configuration has it, out of the choice, for clients\nwith a sticky cookie too. What is under way there goes on, WebSockets for as long as they\nlike: status counts it. --undo takes that back; a reload keeps it, a restart forgets it.",
 		cobra.ExactArgs(1), "/v1/drain", func(args []string) url.Values {
 			return url.Values{"server": {args[0]}, "on": {strconv.FormatBool(!undo)}}
 		})
