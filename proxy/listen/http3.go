@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -18,6 +19,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/sallyport/sallyport/proxy/listen/h2"
+	"github.com/sallyport/sallyport/proxy/listen/relay"
 )
 
 // quic-go reads five variables of the environment, most of them long after
@@ -55,6 +57,11 @@ const (
 	// GOAWAY, so that the last response arrives: closing drops what the client
 	// has not acknowledged.
 	goodbye = time.Second
+
+	// How long handshakes that have begun may take to end when another process
+	// takes new connections already. A handshake that is refused is a client's
+	// error.
+	lastHandshakes = 3 * time.Second
 )
 
 // http3Engine serves HTTP/3 on the UDP sockets.
@@ -64,6 +71,8 @@ type http3Engine struct {
 	logger  *zap.Logger
 	remarks *slog.Logger
 	limit   *rate.Limiter // of new connections from addresses that are not known to be the sender's
+	tag     relay.Tag     // of our connections' ids
+	shaking atomic.Int64  // handshakes that have begun
 
 	mu        sync.Mutex
 	endpoints map[*port]*endpoint
@@ -72,6 +81,7 @@ type http3Engine struct {
 
 // endpoint is one UDP socket that is served.
 type endpoint struct {
+	socket    *relay.Socket
 	transport *quic.Transport
 	listener  *quic.Listener
 	accepted  chan struct{} // closed when no more connections come out of the listener
@@ -84,6 +94,7 @@ func newHTTP3Engine(s *Server) *http3Engine {
 		logger:    s.quiet,
 		remarks:   slog.New(slog.NewTextHandler(lines{s.quiet}, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		limit:     rate.NewLimiter(unprovenRate, unprovenBurst),
+		tag:       relay.NewTag(),
 		endpoints: make(map[*port]*endpoint),
 		sessions:  make(map[*session]struct{}),
 	}
@@ -101,10 +112,16 @@ func (e *http3Engine) begin(p *port) error {
 	}
 	config := http3.ConfigureTLSConfig(e.server.tls)
 	config.MinVersion = tls.VersionTLS13
+	socket := relay.New(p.udp, e.tag)
+	if p.before != nil {
+		socket.Follow(p.before)
+		p.before = nil
+	}
 	transport := &quic.Transport{
-		Conn:                p.udp,
-		VerifySourceAddress: func(a net.Addr) bool { return !e.limit.Allow() || e.conns.caps.crowded(household(a)) },
-		ConnContext:         e.admit,
+		Conn:                  socket,
+		ConnectionIDGenerator: e.tag,
+		VerifySourceAddress:   func(a net.Addr) bool { return !e.limit.Allow() || e.conns.caps.crowded(household(a)) },
+		ConnContext:           e.admit,
 	}
 	first := e.quicConfig()
 	first.GetConfigForClient = func(*quic.ClientInfo) (*quic.Config, error) { return e.quicConfig(), nil }
@@ -112,9 +129,10 @@ func (e *http3Engine) begin(p *port) error {
 	// 0-RTT, which can be replayed, is off.
 	listener, err := transport.Listen(config, first)
 	if err != nil {
+		socket.Release()
 		return &Error{Address: p.addr().String() + udpSuffix, Err: plainCause(err)}
 	}
-	at := &endpoint{transport, listener, make(chan struct{})}
+	at := &endpoint{socket, transport, listener, make(chan struct{})}
 	e.endpoints[p] = at
 	e.server.workers.Go(func() { e.accept(at) })
 	return nil
@@ -133,8 +151,42 @@ func (e *http3Engine) admit(ctx context.Context, client *quic.ClientInfo) (conte
 		e.conns.counters.refused.add(h3Full)
 		return nil, errFull
 	}
-	context.AfterFunc(ctx, func() { e.conns.caps.release(peer) })
-	return ctx, nil
+	e.shaking.Add(1)
+	shaken := sync.OnceFunc(func() { e.shaking.Add(-1) })
+	context.AfterFunc(ctx, func() {
+		shaken()
+		e.conns.caps.release(peer)
+	})
+	return context.WithValue(ctx, shakenKey{}, shaken), nil
+}
+
+// shakenKey is the key of a function that says that a handshake has ended.
+type shakenKey struct{}
+
+// lastHandshakes waits until the handshakes that have begun have ended.
+func (e *http3Engine) lastHandshakes(ctx context.Context) {
+	const look = 20 * time.Millisecond
+	ctx, cancel := context.WithTimeout(ctx, lastHandshakes)
+	defer cancel()
+	ticker := time.NewTicker(look)
+	defer ticker.Stop()
+	for e.shaking.Load() > 0 {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// divert passes on what comes on a socket for new connections.
+func (e *http3Engine) divert(p *port) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if at := e.endpoints[p]; at != nil && p.after != nil {
+		at.socket.Divert(p.after)
+		p.after = nil
+	}
 }
 
 func (e *http3Engine) quicConfig() *quic.Config {
@@ -168,6 +220,9 @@ func (e *http3Engine) accept(at *endpoint) {
 				e.logger.Error("HTTP/3 ended", zap.String("address", at.listener.Addr().String()), zap.Error(err))
 			}
 			return
+		}
+		if shaken, ok := c.Context().Value(shakenKey{}).(func()); ok {
+			shaken()
 		}
 		go e.open(at, c).serve() // until the connection leaves the table
 	}
@@ -220,11 +275,14 @@ func (e *http3Engine) of(at *endpoint) []*session {
 	return list
 }
 
-// drainOne accepts no connection any more, and tells every client by GOAWAY to
-// send no more requests. It returns when all connections are closed (those
+// drainOne accepts no connection any more (those that another process does not
+// get are not heard), and tells every client by GOAWAY to send no more requests. It returns when all connections are closed (those
 // without a request soon, the others when their requests are answered), or when
 // ctx ends.
 func (e *http3Engine) drainOne(ctx context.Context, at *endpoint) {
+	if at.socket.Diverts() {
+		e.lastHandshakes(ctx) // closing the listener refuses them
+	}
 	_ = at.listener.Close()
 	<-at.accepted
 	var goodbyes sync.WaitGroup
@@ -239,12 +297,14 @@ func (e *http3Engine) drainOne(ctx context.Context, at *endpoint) {
 	}
 }
 
-// endOne cuts what is left and does not read the socket any more.
+// endOne cuts what is left and does not read the socket any more. Whom packets
+// were passed on to reads it now.
 func (e *http3Engine) endOne(at *endpoint) {
 	for _, s := range e.of(at) {
 		s.entry.cut()
 	}
 	_ = at.transport.Close()
+	at.socket.Release()
 }
 
 // session is one QUIC connection, with an HTTP/3 server to itself: so that
