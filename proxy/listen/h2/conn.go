@@ -53,6 +53,7 @@ type conn struct {
 	mu       sync.Mutex
 	streams  map[uint32]*stream // until their handlers have returned
 	running  int
+	resting  []*worker
 	last     uint32 // stream that was last given to the handler
 	gone     [rememberedResets]uint32
 	goneNext int
@@ -224,6 +225,7 @@ func (c *conn) end(err error) {
 	finished := c.ending && len(c.streams) == 0
 	c.dead = true
 	c.timer.Stop()
+	c.dismiss()
 	for _, s := range c.streams {
 		s.cancel(errGone)
 	}
@@ -231,6 +233,9 @@ func (c *conn) end(err error) {
 		c.out = appendGoAway(c.out, c.last, protocol.code, protocol.reason)
 	}
 	flush := c.kick()
+	if !flush && c.flushing && c.flushed == nil {
+		c.flushed = make(chan struct{})
+	}
 	flushed := c.flushed
 	c.mu.Unlock()
 	if ours {

@@ -326,8 +326,8 @@ func (c *conn) open(h frameHead) error {
 		c.take()
 		c.server.options.State(c.nc, http.StateActive)
 	}
-	c.work.Add(1)
-	go s.run(c.resets.spent() > suspicious)
+	s.late = c.resets.spent() > suspicious
+	c.employ(s)
 	return nil
 }
 

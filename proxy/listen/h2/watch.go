@@ -112,6 +112,7 @@ func (c *conn) finalGoAway() {
 		return
 	}
 	c.ending = true
+	c.dismiss()
 	c.out = appendGoAway(c.out, c.last, codeNone, "")
 }
 

@@ -84,7 +84,6 @@ func (c *conn) kick() bool {
 		return false
 	}
 	c.flushing = true
-	c.flushed = make(chan struct{})
 	return true
 }
 
@@ -133,7 +132,10 @@ func (c *conn) writeOut() bool {
 			c.out, c.box = nil, nil
 		}
 		c.flushing = false
-		close(c.flushed)
+		if c.flushed != nil {
+			close(c.flushed)
+			c.flushed = nil
+		}
 		leave := c.finished()
 		c.mu.Unlock()
 		if leave {
