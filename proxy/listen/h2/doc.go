@@ -14,16 +14,18 @@
 //
 // # How it works
 //
-// One goroutine a connection reads. Each request's handler has one, and puts
-// its frames, compressed, into the connection's one buffer under the
+// One goroutine a connection reads. Each request's handler has one, out of those
+// that the connection keeps while it is in use (worker.go), and puts its frames, compressed, into the connection's one buffer under the
 // connection's lock. Who finds that nobody is about to write does so itself,
 // after it has let every goroutine that is ready run first: so the responses of
 // requests that were answered together leave in one record and one system call,
 // and one that comes alone leaves at once. See write.go.
 //
-// A connection without a request holds no buffer and no timer but one, which
-// looks now and then after idleness, peers that vanished and those that do not
-// read.
+// A connection without a request comes to rest a little later (rest.go): it
+// holds no buffer, not even that of the TLS connection below it, no encoder, and
+// one goroutine, on a new and small stack, which waits for the socket. Its one
+// timer looks now and then after idleness, peers that vanished and those that do
+// not read.
 //
 // # What is bounded
 //
@@ -46,7 +48,7 @@
 // Priorities (RFC 9218) are ignored: responses leave as they come. Server push
 // does not exist.
 //
-// The package imports no other room. A [Server] owns its connections' goroutines;
+// The package imports no other room but proxy/internal/tlsmemory. A [Server] owns its connections' goroutines;
 // handlers own theirs.
 //
 //	server := h2.New(h2.Options{Handler: handler, Logger: logger})

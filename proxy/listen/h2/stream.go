@@ -196,6 +196,7 @@ func (s *stream) finish(w *worker, aborted bool) (again bool) {
 	delete(c.streams, s.id)
 	if c.running--; c.running == 0 {
 		c.since = time.Now()
+		c.restSoon()
 		c.server.options.State(c.nc, http.StateIdle)
 	}
 	flush := c.kick()

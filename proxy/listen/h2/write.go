@@ -41,7 +41,9 @@ type writer struct {
 	writeErr error
 	window   int64 // of the connection, for DATA
 	waiting  []*stream
-	encoder  *hpack.Encoder
+	encoder  *hpack.Encoder // made when needed, dropped at rest
+	table    uint32         // what the client lets the encoder's table grow to
+	resized  bool           // the encoder has to tell the client so
 	encoded  bytes.Buffer
 
 	initialWindow int64
@@ -51,7 +53,7 @@ type writer struct {
 func (w *writer) init() {
 	w.window = defaultWindow
 	w.initialWindow = defaultWindow
-	w.encoder = hpack.NewEncoder(&w.encoded)
+	w.table = headerTable
 }
 
 // take makes sure that out has room: with the lock held, when there is a stream
@@ -172,7 +174,7 @@ func (c *conn) fail(error) {
 	c.out = nil
 	c.wakeAll()
 	c.mu.Unlock()
-	closeNow(c.nc)
+	c.cut()
 }
 
 // wakeAll wakes those who wait for the connection. With the lock held.
@@ -299,8 +301,31 @@ func (s *stream) await() error {
 	return nil
 }
 
+// tableSize sets what the client lets the encoder's table grow to (RFC 7541
+// section 4.2). With the lock held.
+func (c *conn) tableSize(n uint32) {
+	c.table, c.resized = min(n, headerTable), true
+	if c.encoder == nil {
+		c.newEncoder()
+	}
+	c.encoder.SetMaxDynamicTableSize(c.table)
+}
+
+// newEncoder makes the first encoder, or one in the place of the one that went
+// when the connection came to rest. What the client's table still has from that
+// one does no harm: fields are counted from the newest, and the oldest make room.
+func (c *conn) newEncoder() {
+	c.encoder = hpack.NewEncoder(&c.encoded)
+	if c.table != headerTable {
+		c.encoder.SetMaxDynamicTableSize(c.table)
+	}
+}
+
 // encode adds a field to the section that endHeaders sends. With the lock held.
 func (c *conn) encode(name, value string) {
+	if c.encoder == nil {
+		c.newEncoder()
+	}
 	_ = c.encoder.WriteField(hpack.HeaderField{Name: name, Value: value, Sensitive: unrepeated(name)})
 }
 
@@ -335,6 +360,7 @@ func (c *conn) encodeHeader(h http.Header, trailers []string) {
 // endHeaders puts what was encoded into out. With the lock held.
 func (c *conn) endHeaders(id uint32, end bool) {
 	section := c.encoded.Bytes()
+	c.resized = false
 	kind, flags := byte(frameHeaders), byte(0)
 	if end {
 		flags = flagEndStream
