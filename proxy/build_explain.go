@@ -18,6 +18,7 @@ import (
 	"github.com/sallyport/sallyport/config"
 	"github.com/sallyport/sallyport/proxy/exchange"
 	"github.com/sallyport/sallyport/proxy/explain"
+	"github.com/sallyport/sallyport/proxy/failure"
 	"github.com/sallyport/sallyport/proxy/routing"
 )
 
@@ -35,7 +36,7 @@ func (p *Proxy) Explain(g *Generation, q explain.Question) (*explain.Answer, err
 		g = p.current.Load()
 	}
 	if g == nil {
-		return nil, errStarting
+		return nil, failure.ErrStarting
 	}
 	original, err := q.Request()
 	if err != nil {

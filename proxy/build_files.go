@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/sallyport/sallyport/config"
+	"github.com/sallyport/sallyport/proxy/failure"
 	"github.com/sallyport/sallyport/proxy/fastcgi"
 	"github.com/sallyport/sallyport/proxy/static"
 )
@@ -39,7 +40,7 @@ func (b *routeBuilder) php() http.Handler {
 	if files == nil {
 		return nil
 	}
-	at := origin{site: b.site.Name, server: from.Server}
+	at := failure.Origin{Site: b.site.Name, Server: from.Server}
 	transport := fastcgi.Options{
 		Server: from.Server, Timeout: from.Timeout,
 		ConnectTimeout: b.cfg.Limits.ConnectTimeout, HeadBytes: int(b.cfg.Limits.ResponseHeaderBytes),

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/sallyport/sallyport/config"
+	"github.com/sallyport/sallyport/proxy/failure"
 	"github.com/sallyport/sallyport/proxy/middleware/placeholder"
 	"github.com/sallyport/sallyport/proxy/middleware/reply"
 	"github.com/sallyport/sallyport/proxy/middleware/rewrite"
@@ -203,9 +204,9 @@ func (b *routeBuilder) action() http.Handler {
 
 func (b *routeBuilder) forward() http.Handler {
 	to := b.place.Proxy
-	at := origin{site: b.site.Name, upstream: to}
+	at := failure.Origin{Site: b.site.Name, Upstream: to}
 	if b.cfg.Upstream(to).Name == "" {
-		at = origin{site: b.site.Name, server: to}
+		at = failure.Origin{Site: b.site.Name, Server: to}
 	}
 	pool, err := b.proxy.pool(b.next, b.cfg, to)
 	if err != nil {

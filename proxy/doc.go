@@ -7,7 +7,8 @@
 // and forwarded (package target), finds the route (package routing again), and
 // the route's action answers behind the route's middleware: forward.go sends it to an upstream,
 // which chooses the server, and copies the response back. Every failure,
-// wherever it happens, is classified, logged and answered in failure.go.
+// wherever it happens, is classified by the package failure, and logged and
+// answered in report.go.
 //
 // The package imports no TLS manager and no engine: those stand behind
 // [net/http.Handler] and [net/http.RoundTripper]. Of its files only build.go

@@ -21,6 +21,8 @@ const requestID = "X-Request-Id"
 var (
 	errMethod     = &exchange.Refusal{Status: http.StatusNotImplemented, Label: "method_refused", Reason: "CONNECT and TRACE are not for a gateway"}
 	errLookalike  = &exchange.Refusal{Status: http.StatusBadRequest, Label: "field_lookalike", Reason: "a field differs from one that only a proxy or the protocol may set by an underscore"}
+	errFields     = &exchange.Refusal{Status: http.StatusRequestHeaderFieldsTooLarge, Label: "too_many_fields", Reason: "the request has more fields than limits.request_header_count"}
+	errLong       = &exchange.Refusal{Status: http.StatusRequestURITooLong, Label: "target_too_long", Reason: "the request target is longer than limits.uri_length"}
 	errConnection = &exchange.Refusal{Status: http.StatusBadRequest, Label: "connection_invalid", Reason: "the Connection field names an end-to-end field"}
 )
 
@@ -127,6 +129,31 @@ func removeNominated(h http.Header, connection []string) error {
 			}
 			delete(h, name)
 		}
+	}
+	return nil
+}
+
+// bounds are what the head of a request may have. The engines bound its bytes,
+// and how long it may take; these hold for all of them alike.
+type bounds struct {
+	fields int // field lines, those that we removed not counted; 0 is no limit
+	target int // bytes of the request target; 0 is no limit
+}
+
+// check refuses a head that is more than the bounds allow.
+func (b bounds) check(r *http.Request) error {
+	if b.target > 0 && len(r.RequestURI) > b.target {
+		return errLong
+	}
+	if b.fields <= 0 {
+		return nil
+	}
+	lines := 0
+	for _, values := range r.Header {
+		lines += len(values)
+	}
+	if lines > b.fields {
+		return errFields
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/sallyport/sallyport/proxy/exchange"
+	"github.com/sallyport/sallyport/proxy/failure"
 	"github.com/sallyport/sallyport/proxy/upstream/h1"
 )
 
@@ -138,7 +139,7 @@ func (p *passage) Inform(status int, header http.Header) error {
 		return nil // 100 is sent by our own server, when the engine begins to read the body
 	}
 	if p.count++; p.count > mostInformational {
-		return errTooMany1xx
+		return failure.ErrTooManyInformational
 	}
 	h := p.w.Header()
 	kept := maps.Clone(h)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/sallyport/sallyport/proxy/accesslog/sink"
 	"github.com/sallyport/sallyport/proxy/exchange"
+	"github.com/sallyport/sallyport/proxy/failure"
 	"github.com/sallyport/sallyport/proxy/middleware/clientip"
 	"github.com/sallyport/sallyport/proxy/target"
 	"github.com/sallyport/sallyport/proxy/tracing"
@@ -57,7 +58,7 @@ type Proxy struct {
 	options  Options
 	logger   *zap.Logger
 	current  atomic.Pointer[Generation]
-	failures *failureLog
+	failures *failure.Log
 	gateway  *clientip.Watch
 	buffers  sync.Pool // of *[copySize]byte
 	copiers  sync.Pool // of *copier
@@ -78,7 +79,7 @@ func New(o Options) *Proxy {
 	return &Proxy{
 		options:  o,
 		logger:   o.Logger,
-		failures: newFailureLog(),
+		failures: failure.NewLog(),
 		gateway:  clientip.NewWatch(clientip.Gateway()),
 		retired:  make(map[*pool]struct{}),
 		buffers:  sync.Pool{New: func() any { return new([copySize]byte) }},
@@ -161,7 +162,7 @@ func (p *Proxy) enter(w *recorder, r *http.Request) (*site, error) {
 		return nil, refused
 	}
 	if g == nil {
-		return nil, errStarting
+		return nil, failure.ErrStarting
 	}
 	if doubt != nil {
 		return nil, doubt
@@ -171,7 +172,7 @@ func (p *Proxy) enter(w *recorder, r *http.Request) (*site, error) {
 		return nil, err
 	}
 	if overloaded := p.options.Overloaded; overloaded != nil && overloaded() {
-		return nil, errOverloaded
+		return nil, failure.ErrOverloaded
 	}
 	s, err := g.hosts.Of(r)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sallyport/sallyport/proxy/failure"
 	"github.com/sallyport/sallyport/proxy/upstream"
 )
 
@@ -66,7 +67,7 @@ func checkSocket(res *http.Response, key string) error {
 	var err error
 	switch {
 	case res.StatusCode == http.StatusSwitchingProtocols && res.Header.Get("Sec-Websocket-Accept") != socketAccept(key):
-		err = errBadUpgrade
+		err = failure.ErrBadUpgrade
 	case res.StatusCode >= 200 && res.StatusCode < 300:
 		err = errNotUpgraded
 	}

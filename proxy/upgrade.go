@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/sallyport/sallyport/proxy/exchange"
+	"github.com/sallyport/sallyport/proxy/failure"
 )
 
 // halfClosedLimit is how long one direction of an upgraded connection may be
@@ -41,7 +42,7 @@ func upgradeAsked(r *http.Request, allowed []string) string {
 // checkUpgrade makes sure that a 101 switches to what was asked for.
 func checkUpgrade(res *http.Response, protocol string) error {
 	if protocol == "" || !names(res.Header["Connection"], "upgrade") || !strings.EqualFold(res.Header.Get("Upgrade"), protocol) {
-		return errBadUpgrade
+		return failure.ErrBadUpgrade
 	}
 	return nil
 }
@@ -51,7 +52,7 @@ func checkUpgrade(res *http.Response, protocol string) error {
 func (f *forward) upgrade(w http.ResponseWriter, r *http.Request, res *http.Response) {
 	server, ok := res.Body.(io.ReadWriteCloser)
 	if !ok {
-		f.proxy.fail(w, r, errBadUpgrade)
+		f.proxy.fail(w, r, failure.ErrBadUpgrade)
 		return
 	}
 	defer server.Close()

@@ -1,4 +1,4 @@
-package proxy
+package failure
 
 import (
 	"encoding/json"
@@ -84,10 +84,10 @@ type problem struct {
 	RequestID string `json:"request_id"`
 }
 
-// writePage answers with a plain page: HTML for clients that ask for it, JSON
+// WritePage answers with a plain page: HTML for clients that ask for it, JSON
 // for those that ask for that instead, text for the others. The request id is
 // the handle by which an operator finds the reason in the log.
-func writePage(w http.ResponseWriter, r *http.Request, status int) {
+func WritePage(w http.ResponseWriter, r *http.Request, status int) {
 	x := exchange.Of(r)
 	body, kind := page(x, status, preferred(r.Header["Accept"]))
 	h := w.Header()
