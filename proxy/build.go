@@ -10,6 +10,7 @@ import (
 	"github.com/sallyport/sallyport/config"
 	"github.com/sallyport/sallyport/proxy/accesslog"
 	"github.com/sallyport/sallyport/proxy/middleware/clientip"
+	"github.com/sallyport/sallyport/proxy/routing"
 	"github.com/sallyport/sallyport/proxy/tracing"
 	"github.com/sallyport/sallyport/proxy/upstream"
 )
@@ -17,7 +18,7 @@ import (
 // Generation is everything that was built from one configuration. It never
 // changes after Prepare.
 type Generation struct {
-	router      *router
+	hosts       *routing.Hosts[*site]
 	pools       map[string]*pool // by what a site's proxy says: a name or an address
 	members     map[upstream.MemberOptions]*upstream.Member
 	kept        kept
@@ -52,7 +53,7 @@ type pool struct {
 // One reload at a time: Commit the generation before preparing the next.
 func (p *Proxy) Prepare(cfg *config.Config) (*Generation, error) {
 	next := &Generation{
-		router:  newRouter(len(cfg.Sites)),
+		hosts:   routing.NewHosts[*site](len(cfg.Sites)),
 		pools:   make(map[string]*pool),
 		members: make(map[upstream.MemberOptions]*upstream.Member),
 		kept:    make(kept),
@@ -105,11 +106,11 @@ func distinct(problems config.Problems) config.Problems {
 func (p *Proxy) addSite(next *Generation, cfg *config.Config, entry *config.Site) config.Problems {
 	path := entry.Path()
 	s, problems := p.routes(next, cfg, entry)
-	if err := next.router.add(entry.Name, s); err != nil {
+	if err := next.hosts.Add(entry.Name, s); err != nil {
 		problems = append(problems, cfg.Problem(path, err.Error(), ""))
 	}
 	for _, alias := range entry.Aliases {
-		if err := next.router.add(alias, s); err != nil {
+		if err := next.hosts.Add(alias, s); err != nil {
 			problems = append(problems, cfg.Problem(path+".aliases", err.Error(), ""))
 		}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sallyport/sallyport/proxy/exchange"
 	"github.com/sallyport/sallyport/proxy/internal/wire"
+	"github.com/sallyport/sallyport/proxy/target"
 )
 
 // requestID is the field under which a request's id travels: through the
@@ -19,7 +20,6 @@ const requestID = "X-Request-Id"
 // Refusals of the edge.
 var (
 	errMethod     = &exchange.Refusal{Status: http.StatusNotImplemented, Label: "method_refused", Reason: "CONNECT and TRACE are not for a gateway"}
-	errTarget     = &exchange.Refusal{Status: http.StatusBadRequest, Label: "target_invalid", Reason: "the request target has a character that does not belong there"}
 	errLookalike  = &exchange.Refusal{Status: http.StatusBadRequest, Label: "field_lookalike", Reason: "a field differs from one that only a proxy or the protocol may set by an underscore"}
 	errConnection = &exchange.Refusal{Status: http.StatusBadRequest, Label: "connection_invalid", Reason: "the Connection field names an end-to-end field"}
 )
@@ -55,7 +55,7 @@ func (w *recorder) admit(r *http.Request, logger *zap.Logger) error {
 	if err := checkMethod(r.Method); err != nil {
 		return err
 	}
-	if err := checkTarget(r.RequestURI); err != nil {
+	if err := target.Check(r.RequestURI); err != nil {
 		return err
 	}
 	return removeNominated(r.Header, named)
@@ -126,19 +126,6 @@ func removeNominated(h http.Header, connection []string) error {
 				return errConnection
 			}
 			delete(h, name)
-		}
-	}
-	return nil
-}
-
-// checkTarget refuses targets that cannot be passed on byte for byte: what we
-// read and what the server behind reads must be the same. HTTP/2 can carry a
-// blank in :path, which in HTTP/1.1 would end the target; a fragment is never
-// sent by a client (RFC 9112 section 3.2). The rest is settle's.
-func checkTarget(uri string) error {
-	for i := range len(uri) {
-		if c := uri[i]; c <= ' ' || c == 0x7f || c == '#' {
-			return errTarget
 		}
 	}
 	return nil

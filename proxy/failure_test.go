@@ -19,6 +19,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/sallyport/sallyport/proxy/exchange"
+	"github.com/sallyport/sallyport/proxy/routing"
 	"github.com/sallyport/sallyport/proxy/upstream"
 )
 
@@ -56,7 +57,7 @@ func TestEveryFailureHasItsAnswer(t *testing.T) {
 		{&clientBodyError{&http.MaxBytesError{Limit: 1}}, 413, "body_too_large", ""},
 		{&deliveryError{io.ErrClosedPipe}, 0, "client_gone", ""},
 		{errStarting, 503, "starting", ""},
-		{errMisdirected, 421, "host_misdirected", ""},
+		{routing.ErrMisdirected, 421, "host_misdirected", ""},
 		{&panicked{value: "x"}, 500, "panic", "bug"},
 		{errors.New("something new"), 502, "upstream_failed", ""},
 	} {
@@ -140,8 +141,8 @@ func TestPanicIsA500OrABreakAndIsLogged(t *testing.T) {
 	core, logs := observer.New(zap.DebugLevel)
 	p := New(Options{Logger: zap.New(core)})
 	serve := func(action http.HandlerFunc) (w *httptest.ResponseRecorder, thrown any) {
-		g := &Generation{router: newRouter(1)}
-		if err := g.router.add("a.test", only("a.test", action)); err != nil {
+		g := &Generation{hosts: routing.NewHosts[*site](1)}
+		if err := g.hosts.Add("a.test", only("a.test", action)); err != nil {
 			t.Fatal(err)
 		}
 		p.Commit(g)

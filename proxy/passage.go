@@ -96,7 +96,7 @@ func (p *passage) recycle(headers *sync.Pool) {
 }
 
 // setURL takes the target in the form in which it is sent on verbatim; see
-// settle for those that are not of the common form. The server fills in
+// target.Settle for those that are not of the common form. The server fills in
 // scheme and host.
 func (p *passage) setURL() {
 	r := p.r

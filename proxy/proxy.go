@@ -12,6 +12,7 @@ import (
 	"github.com/sallyport/sallyport/proxy/accesslog/sink"
 	"github.com/sallyport/sallyport/proxy/exchange"
 	"github.com/sallyport/sallyport/proxy/middleware/clientip"
+	"github.com/sallyport/sallyport/proxy/target"
 	"github.com/sallyport/sallyport/proxy/tracing"
 )
 
@@ -172,13 +173,13 @@ func (p *Proxy) enter(w *recorder, r *http.Request) (*site, error) {
 	if overloaded := p.options.Overloaded; overloaded != nil && overloaded() {
 		return nil, errOverloaded
 	}
-	s, err := g.router.route(r)
+	s, err := g.hosts.Of(r)
 	if err != nil {
 		return nil, err
 	}
 	w.Exchange.Site = s.name
 	w.Exchange.Pages, w.log = s.pages, s.log
-	return s, settle(r, s.merge)
+	return s, target.Settle(r, s.merge)
 }
 
 // Relieve drops what the current generation keeps only to be quicker. It is

@@ -222,7 +222,7 @@ func (t *tunnel) watch(limit time.Duration) {
 	t.silence = time.AfterFunc(limit, t.look)
 }
 
-// look closes a tunnel that has been silent for too long.
+// look ends a tunnel that has been silent for too long.
 func (t *tunnel) look() {
 	t.mu.Lock()
 	left := t.limit - (time.Since(t.epoch) - time.Duration(t.moved.Load()))
@@ -232,7 +232,7 @@ func (t *tunnel) look() {
 	}
 	t.mu.Unlock()
 	if over {
-		t.close()
+		t.part()
 	}
 }
 

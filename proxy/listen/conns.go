@@ -107,6 +107,7 @@ type table struct {
 	mu      sync.Mutex
 	open    map[*conn]struct{}
 	wake    chan struct{} // closed and renewed when the last connection leaves
+	quic    int           // those of open that are QUIC's
 	leaving int           // those of open that were shed
 	victims []victim      // whom to shed next
 }
@@ -125,10 +126,15 @@ func (t *table) now() int64 { return t.clock.Load() }
 func (t *table) add(plain net.Conn, peer netip.Addr, counted bool) *conn {
 	c := &conn{Conn: plain, stream: streamOf(plain), table: t, peer: peer, mine: counted}
 	c.rested.Store(t.now())
-	t.counters.accepted.Add(1)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.open[c] = struct{}{}
+	if _, is := plain.(datagrams); is {
+		t.quic++
+		t.counters.quic.accepted.Add(1)
+	} else {
+		t.counters.tcp.accepted.Add(1)
+	}
 	return c
 }
 
@@ -147,6 +153,9 @@ func (t *table) remove(c *conn) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.open, c)
+	if _, is := c.Conn.(datagrams); is {
+		t.quic--
+	}
 	if c.shed {
 		t.leaving--
 	}

@@ -1,4 +1,4 @@
-package proxy
+package routing
 
 import (
 	"crypto/tls"
@@ -16,8 +16,8 @@ func TestHostNormalisation(t *testing.T) {
 		"[::1]": "::1", "[::1]:443": "::1", "[2001:DB8:0:0::1]": "2001:db8::1",
 		strings.Repeat("a", 63) + ".test": strings.Repeat("a", 63) + ".test",
 	} {
-		var buf hostBuffer
-		if got, ok := normalizeHost(&buf, in); !ok || string(got) != want {
+		var buf HostBuffer
+		if got, ok := Host(&buf, in); !ok || string(got) != want {
 			t.Errorf("%q became %q, %t", in, got, ok)
 		}
 	}
@@ -26,8 +26,8 @@ func TestHostNormalisation(t *testing.T) {
 		"a/b", "a@b", "a,b", "a%2eb", "ü.test", "a\x00b", "*.test", "::1", "[::1", "[::1]x", "[::1]:x", "[127.0.0.1]", "[fe80::1%25eth0]", "[a.test]",
 		strings.Repeat("a", 64) + ".test", strings.Repeat("a.", 127) + "aa",
 	} {
-		var buf hostBuffer
-		if got, ok := normalizeHost(&buf, in); ok {
+		var buf HostBuffer
+		if got, ok := Host(&buf, in); ok {
 			t.Errorf("%q was accepted as %q", in, got)
 		}
 	}
@@ -40,8 +40,8 @@ func FuzzHost(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, in string) {
-		var buf, again hostBuffer
-		out, ok := normalizeHost(&buf, in)
+		var buf, again HostBuffer
+		out, ok := Host(&buf, in)
 		if !ok {
 			return
 		}
@@ -53,21 +53,26 @@ func FuzzHost(f *testing.F) {
 			text = "[" + text + "]"
 		}
 		for _, variant := range []string{text, strings.ToUpper(text), text + ":8443"} {
-			if same, ok := normalizeHost(&again, variant); !ok || string(same) != string(out) {
+			if same, ok := Host(&again, variant); !ok || string(same) != string(out) {
 				t.Fatalf("%q became %q, but %q became %q", in, out, variant, same)
 			}
 		}
 	})
 }
 
-func testRouter(t testing.TB, names ...string) *router {
+// place is a site that has no more than a name.
+type place struct{ name string }
+
+func (p *place) Name() string { return p.name }
+
+func testHosts(t testing.TB, names ...string) *Hosts[*place] {
 	t.Helper()
-	r := newRouter(len(names))
+	r := NewHosts[*place](len(names))
 	for _, group := range names {
 		all := strings.Fields(group)
-		s := &site{name: all[0]}
+		s := &place{name: all[0]}
 		for _, name := range all {
-			if err := r.add(name, s); err != nil {
+			if err := r.Add(name, s); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -76,14 +81,14 @@ func testRouter(t testing.TB, names ...string) *router {
 }
 
 func TestExactNameWinsOverWildcardAndWildcardIsOneLabel(t *testing.T) {
-	r := testRouter(t, "a.test alias.test", "*.apps.test", "x.apps.test", "*.test")
+	r := testHosts(t, "a.test alias.test", "*.apps.test", "x.apps.test", "*.test")
 	for host, want := range map[string]string{
 		"a.test": "a.test", "ALIAS.test:443": "a.test", "x.apps.test": "x.apps.test", "y.apps.test": "*.apps.test",
 		"apps.test": "*.test", "b.test": "*.test", "y.z.apps.test": "", "test": "", "other": "", "[::1]": "",
 	} {
-		s, err := r.route(&http.Request{Host: host})
+		s, err := r.Of(&http.Request{Host: host})
 		switch {
-		case want == "" && !errors.Is(err, errUnknownHost):
+		case want == "" && !errors.Is(err, ErrUnknown):
 			t.Errorf("%s: %v, %v", host, s, err)
 		case want != "" && (err != nil || s.name != want):
 			t.Errorf("%s: %v, %v", host, s, err)
@@ -92,7 +97,7 @@ func TestExactNameWinsOverWildcardAndWildcardIsOneLabel(t *testing.T) {
 }
 
 func TestHostMustBeOfTheSiteThatTheHandshakeWasFor(t *testing.T) {
-	r := testRouter(t, "a.test alias.test", "*.apps.test", "x.apps.test", "b.test")
+	r := testHosts(t, "a.test alias.test", "*.apps.test", "x.apps.test", "b.test")
 	for _, c := range []struct {
 		sni, host string
 		want      error
@@ -101,17 +106,17 @@ func TestHostMustBeOfTheSiteThatTheHandshakeWasFor(t *testing.T) {
 		{"a.test", "A.test:8443", nil},
 		{"a.test", "alias.test", nil},
 		{"one.apps.test", "two.apps.test", nil},
-		{"one.apps.test", "x.apps.test", errMisdirected}, // the same certificate perhaps, but another site
-		{"a.test", "b.test", errMisdirected},
-		{"a.test", "unknown.test", errMisdirected},
-		{"unknown.test", "a.test", errMisdirected},
-		{"unknown.test", "unknown.test", errMisdirected},
+		{"one.apps.test", "x.apps.test", ErrMisdirected}, // the same certificate perhaps, but another site
+		{"a.test", "b.test", ErrMisdirected},
+		{"a.test", "unknown.test", ErrMisdirected},
+		{"unknown.test", "a.test", ErrMisdirected},
+		{"unknown.test", "unknown.test", ErrMisdirected},
 		{"", "a.test", nil},
-		{"", "unknown.test", errUnknownHost},
-		{"a.test", "", errBadHost},
-		{"a.test", "a.test, b.test", errBadHost},
+		{"", "unknown.test", ErrUnknown},
+		{"a.test", "", ErrHost},
+		{"a.test", "a.test, b.test", ErrHost},
 	} {
-		_, err := r.route(&http.Request{Host: c.host, TLS: &tls.ConnectionState{ServerName: c.sni}})
+		_, err := r.Of(&http.Request{Host: c.host, TLS: &tls.ConnectionState{ServerName: c.sni}})
 		if err != c.want {
 			t.Errorf("SNI %q, Host %q: got %v, want %v", c.sni, c.host, err, c.want)
 		}
@@ -119,24 +124,24 @@ func TestHostMustBeOfTheSiteThatTheHandshakeWasFor(t *testing.T) {
 }
 
 func TestNameTwiceIsRefused(t *testing.T) {
-	r := testRouter(t, "a.test")
-	if err := r.add("A.test.", &site{name: "b"}); err == nil {
+	r := testHosts(t, "a.test")
+	if err := r.Add("A.test.", &place{name: "b"}); err == nil {
 		t.Error("a name was given to two sites")
 	}
-	if err := r.add("a b", &site{name: "b"}); err == nil {
+	if err := r.Add("a b", &place{name: "b"}); err == nil {
 		t.Error("not a name, and accepted")
 	}
 }
 
-func manySites(t testing.TB, n int) *router {
+func manySites(t testing.TB, n int) *Hosts[*place] {
 	names := []string{"*.wild.test"}
 	for i := range n {
 		names = append(names, fmt.Sprintf("site%d.test", i))
 	}
-	return testRouter(t, names...)
+	return testHosts(t, names...)
 }
 
-// routed are requests of every kind that a router sees.
+// routed are requests of every kind that the table sees.
 func routed() []*http.Request {
 	over := func(sni, host string) *http.Request {
 		return &http.Request{Host: host, TLS: &tls.ConnectionState{ServerName: sni}}
@@ -151,21 +156,21 @@ func TestRoutingAllocatesNothing(t *testing.T) {
 	for _, n := range []int{1, 100, 10_000} {
 		r := manySites(t, n)
 		for _, req := range routed() {
-			if allocs := testing.AllocsPerRun(100, func() { _, _ = r.route(req) }); allocs != 0 {
+			if allocs := testing.AllocsPerRun(100, func() { _, _ = r.Of(req) }); allocs != 0 {
 				t.Errorf("%d sites, %s: %v allocations", n, req.Host, allocs)
 			}
 		}
 	}
 }
 
-func BenchmarkRouter(b *testing.B) {
+func BenchmarkHosts(b *testing.B) {
 	for _, n := range []int{1, 100, 10_000} {
 		r := manySites(b, n)
 		for _, req := range routed()[:3] {
 			b.Run(fmt.Sprintf("sites=%d/host=%s", n, req.Host), func(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
-					_, _ = r.route(req)
+					_, _ = r.Of(req)
 				}
 			})
 		}

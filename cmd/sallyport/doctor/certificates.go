@@ -1,4 +1,4 @@
-package main
+package doctor
 
 import (
 	"context"
@@ -32,12 +32,12 @@ const mostCertificate = 1 << 20
 // stored returns the certificates in the storage of the configured CA, by name.
 func (d *doctor) stored() map[string]*x509.Certificate {
 	all := make(map[string]*x509.Certificate)
-	root, err := os.OpenRoot(d.cfg.Storage)
+	root, err := os.OpenRoot(d.Config.Storage)
 	if err != nil {
 		return all
 	}
 	defer root.Close()
-	folder := path.Join("certificates", d.settings.ACME.StorageKey())
+	folder := path.Join("certificates", d.Settings.ACME.StorageKey())
 	_ = fs.WalkDir(root.FS(), folder, func(name string, _ fs.DirEntry, err error) error {
 		if err != nil || !strings.HasSuffix(name, ".crt") {
 			return nil // what cannot be read is storage's step
@@ -64,7 +64,7 @@ func (d *doctor) stored() map[string]*x509.Certificate {
 // ordered returns the names that certificates are ordered for.
 func (d *doctor) ordered() []tlsmgr.Entry {
 	var list []tlsmgr.Entry
-	for _, entry := range d.settings.Plan {
+	for _, entry := range d.Settings.Plan {
 		if entry.Issuer == tlsmgr.IssuerACME && entry.CoveredBy == "" {
 			list = append(list, entry)
 		}
@@ -73,14 +73,14 @@ func (d *doctor) ordered() []tlsmgr.Entry {
 }
 
 // certificates tells what is due and what is late.
-func (d *doctor) certificates(context.Context) []finding {
+func (d *doctor) certificates(context.Context) []Finding {
 	names := d.ordered()
 	if len(names) == 0 {
 		return nil
 	}
 	have := d.stored()
 	now := time.Now()
-	var list []finding
+	var list []Finding
 	fresh, missing := 0, 0
 	for _, entry := range names {
 		leaf := have[entry.Name]
@@ -95,28 +95,28 @@ func (d *doctor) certificates(context.Context) []finding {
 		}
 		switch {
 		case left <= 0:
-			list = append(list, found(levelError, cure, "the certificate of %s expired on %s", entry.Name, leaf.NotAfter.UTC().Format(time.DateOnly)))
+			list = append(list, found(Error, cure, "the certificate of %s expired on %s", entry.Name, leaf.NotAfter.UTC().Format(time.DateOnly)))
 		case left < life/5: // a third is when it is renewed
-			list = append(list, found(levelWarning, cure, "the certificate of %s ends on %s, and its renewal is overdue", entry.Name, leaf.NotAfter.UTC().Format(time.DateOnly)))
+			list = append(list, found(Warning, cure, "the certificate of %s ends on %s, and its renewal is overdue", entry.Name, leaf.NotAfter.UTC().Format(time.DateOnly)))
 		case left < life/3:
-			list = append(list, found(levelNote, "", "the certificate of %s is due for renewal: it ends on %s", entry.Name, leaf.NotAfter.UTC().Format(time.DateOnly)))
+			list = append(list, found(Note, "", "the certificate of %s is due for renewal: it ends on %s", entry.Name, leaf.NotAfter.UTC().Format(time.DateOnly)))
 		default:
 			fresh++
 		}
 	}
 	if fresh > 0 {
-		list = append(list, found(levelOK, "", "%d of %d certificates are stored and not due", fresh, len(names)))
+		list = append(list, found(OK, "", "%d of %d certificates are stored and not due", fresh, len(names)))
 	}
 	if missing > 0 {
-		list = append(list, found(levelNote, "", "%d of %d certificates are still to be ordered", missing, len(names)))
+		list = append(list, found(Note, "", "%d of %d certificates are still to be ordered", missing, len(names)))
 	}
 	return list
 }
 
 // rateLimit compares what is to be ordered with what Let's Encrypt gives in a
 // week. It knows only of what this storage has; other machines count too.
-func (d *doctor) rateLimit(context.Context) []finding {
-	if d.cfg.ACME.CA != "letsencrypt" {
+func (d *doctor) rateLimit(context.Context) []Finding {
+	if d.Config.ACME.CA != "letsencrypt" {
 		return nil
 	}
 	have := d.stored()
@@ -142,19 +142,19 @@ func (d *doctor) rateLimit(context.Context) []finding {
 			of(entry.Name).wanted++
 		}
 	}
-	var list []finding
+	var list []Finding
 	for domain, n := range domains {
 		used := fmt.Sprintf("%s: %d certificates in the last 7 days and %d to order, of %d that Let's Encrypt gives in that time", domain, n.recent, n.wanted, weeklyCertificates)
 		switch {
 		case n.recent+n.wanted > weeklyCertificates:
-			list = append(list, found(levelWarning, "a wildcard (\"*."+domain+"\") covers all names one label below with one certificate; the rest is ordered as the limit allows", "%s", used))
+			list = append(list, found(Warning, "a wildcard (\"*."+domain+"\") covers all names one label below with one certificate; the rest is ordered as the limit allows", "%s", used))
 		case n.recent+n.wanted > weeklyCertificates*4/5:
-			list = append(list, found(levelNote, "", "%s", used))
+			list = append(list, found(Note, "", "%s", used))
 		}
 	}
 	if len(list) == 0 && len(domains) > 0 {
-		list = append(list, found(levelOK, "", "enough left of what Let's Encrypt gives in a week"))
+		list = append(list, found(OK, "", "enough left of what Let's Encrypt gives in a week"))
 	}
-	slices.SortFunc(list, func(a, b finding) int { return strings.Compare(a.Message, b.Message) })
+	slices.SortFunc(list, func(a, b Finding) int { return strings.Compare(a.Message, b.Message) })
 	return list
 }

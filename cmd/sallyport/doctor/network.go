@@ -1,4 +1,4 @@
-package main
+package doctor
 
 import (
 	"context"
@@ -30,25 +30,25 @@ const (
 )
 
 // authority looks at the CA.
-func (d *doctor) authority(context.Context) []finding {
+func (d *doctor) authority(context.Context) []Finding {
 	if len(d.ordered()) == 0 {
 		return nil
 	}
-	ca := d.settings.ACME.Directory
+	ca := d.Settings.ACME.Directory
 	directory, err := d.ca()
 	if err != nil {
-		return []finding{found(levelError, authorityCure(err), "CA %s cannot be asked: %v", ca, err)}
+		return []Finding{found(Error, authorityCure(err), "CA %s cannot be asked: %v", ca, err)}
 	}
-	list := []finding{found(levelOK, "", "CA %s answers", ca)}
-	if directory.ExternalAccountRequired && d.settings.ACME.EABKeyID == "" {
-		list = append(list, found(levelError, "set acme.eab with what the CA gave you", "the CA wants an external account binding, and acme.eab is not set"))
+	list := []Finding{found(OK, "", "CA %s answers", ca)}
+	if directory.ExternalAccountRequired && d.Settings.ACME.EABKeyID == "" {
+		list = append(list, found(Error, "set acme.eab with what the CA gave you", "the CA wants an external account binding, and acme.eab is not set"))
 	}
-	if profile := d.settings.ACME.Profile; profile != "" && !slices.Contains(directory.Profiles, profile) {
+	if profile := d.Settings.ACME.Profile; profile != "" && !slices.Contains(directory.Profiles, profile) {
 		has := "the CA has none"
 		if len(directory.Profiles) > 0 {
 			has = "it has " + strings.Join(directory.Profiles, ", ")
 		}
-		list = append(list, found(levelError, "change acme.profile, or remove it", "the CA does not know the profile %q; %s", profile, has))
+		list = append(list, found(Error, "change acme.profile, or remove it", "the CA does not know the profile %q; %s", profile, has))
 	}
 	return list
 }
@@ -70,7 +70,7 @@ func authorityCure(err error) string {
 }
 
 // clock compares ours with the CA's.
-func (d *doctor) clock(context.Context) []finding {
+func (d *doctor) clock(context.Context) []Finding {
 	if len(d.ordered()) == 0 {
 		return nil
 	}
@@ -79,7 +79,7 @@ func (d *doctor) clock(context.Context) []finding {
 		return nil // the step before has said so
 	}
 	if directory.Date.IsZero() {
-		return []finding{found(levelUnknown, "", "the CA does not say what time it is")}
+		return []Finding{found(Unknown, "", "the CA does not say what time it is")}
 	}
 	skew := directory.Skew()
 	how := "ahead of"
@@ -89,23 +89,23 @@ func (d *doctor) clock(context.Context) []finding {
 	const cure = "let the machine keep its time by NTP (timedatectl set-ntp true)"
 	switch {
 	case skew > clockWrong:
-		return []finding{found(levelError, cure, "this machine's clock is %v %s the CA's", skew.Truncate(time.Second), how)}
+		return []Finding{found(Error, cure, "this machine's clock is %v %s the CA's", skew.Truncate(time.Second), how)}
 	case skew > clockNote:
-		return []finding{found(levelWarning, cure, "this machine's clock is %v %s the CA's", skew.Truncate(time.Second), how)}
+		return []Finding{found(Warning, cure, "this machine's clock is %v %s the CA's", skew.Truncate(time.Second), how)}
 	}
-	return []finding{found(levelOK, "", "the clock agrees with the CA's")}
+	return []Finding{found(OK, "", "the clock agrees with the CA's")}
 }
 
 // tokens tries each credential, and looks whether its zones are Cloudflare's.
-func (d *doctor) tokens(ctx context.Context) []finding {
+func (d *doctor) tokens(ctx context.Context) []Finding {
 	if d.mux == nil {
 		return nil
 	}
-	var list []finding
+	var list []Finding
 	failure := func(what string, err error) {
-		level := levelError
+		level := Error
 		if cloudflare.Temporary(err) {
-			level = levelUnknown
+			level = Unknown
 		}
 		list = append(list, found(level, cloudflare.Hint(err), "%s%v", what, err))
 	}
@@ -118,28 +118,28 @@ func (d *doctor) tokens(ctx context.Context) []finding {
 				failure("", zone.Err)
 				continue
 			}
-			list = append(list, found(levelOK, "", "credential %q (%s token, fingerprint %s): reads zone %s", report.Credential, report.Kind, report.Fingerprint, zone.Zone))
+			list = append(list, found(OK, "", "credential %q (%s token, fingerprint %s): reads zone %s", report.Credential, report.Kind, report.Fingerprint, zone.Zone))
 			if elsewhere := d.delegation(ctx, zone); elsewhere != nil {
 				list = append(list, *elsewhere)
 			}
-			if d.writeProbe {
+			if d.WriteProbe {
 				if err := d.mux.ProbeWrite(ctx, zone.Zone); err != nil {
 					failure("write probe: ", err)
 				} else {
-					list = append(list, found(levelOK, "", "credential %q: wrote and deleted a record in zone %s", report.Credential, zone.Zone))
+					list = append(list, found(OK, "", "credential %q: wrote and deleted a record in zone %s", report.Credential, zone.Zone))
 				}
 			}
 		}
 		for _, warning := range report.Warnings {
-			list = append(list, found(levelWarning, "", "credential %q: %s", report.Credential, warning))
+			list = append(list, found(Warning, "", "credential %q: %s", report.Credential, warning))
 		}
 	}
 	return list
 }
 
 // delegation looks whether the public DNS asks Cloudflare about a zone.
-func (d *doctor) delegation(ctx context.Context, zone cloudflare.ZoneReport) *finding {
-	public, err := d.settings.Cloudflare.Resolver.LookupNS(ctx, zone.Zone)
+func (d *doctor) delegation(ctx context.Context, zone cloudflare.ZoneReport) *Finding {
+	public, err := d.Settings.Cloudflare.Resolver.LookupNS(ctx, zone.Zone)
 	if err != nil || len(public) == 0 || len(zone.NameServers) == 0 {
 		return nil // a resolver that answers no NS is no reason for alarm
 	}
@@ -153,7 +153,7 @@ func (d *doctor) delegation(ctx context.Context, zone cloudflare.ZoneReport) *fi
 		}
 	}
 	slices.Sort(names)
-	f := found(levelError, "set these name servers at the registrar: "+strings.Join(zone.NameServers, ", "),
+	f := found(Error, "set these name servers at the registrar: "+strings.Join(zone.NameServers, ", "),
 		"zone %s is served by %s and not by Cloudflare: nobody sees the challenge records", zone.Zone, strings.Join(names, ", "))
 	return &f
 }
@@ -162,11 +162,11 @@ func canonicalHost(name string) string { return strings.ToLower(strings.TrimSuff
 
 // each calls look for the names that certificates are ordered for, some at a
 // time, and returns what it found in order.
-func (d *doctor) each(look func(tlsmgr.Entry) []finding) []finding {
+func (d *doctor) each(look func(tlsmgr.Entry) []Finding) []Finding {
 	names := d.ordered()
 	more := len(names) - mostNames
 	names = names[:min(len(names), mostNames)]
-	results := make([][]finding, len(names))
+	results := make([][]Finding, len(names))
 	room := make(chan struct{}, nameParallel)
 	var group sync.WaitGroup
 	for i, entry := range names {
@@ -179,36 +179,36 @@ func (d *doctor) each(look func(tlsmgr.Entry) []finding) []finding {
 	group.Wait()
 	list := slices.Concat(results...)
 	if more > 0 {
-		list = append(list, found(levelNote, "", "%d more names were not looked at", more))
+		list = append(list, found(Note, "", "%d more names were not looked at", more))
 	}
 	return list
 }
 
 // caa looks whether CAA records let the CA issue, and whether the name of the
 // challenge leads elsewhere.
-func (d *doctor) caa(ctx context.Context) []finding {
+func (d *doctor) caa(ctx context.Context) []Finding {
 	directory, _ := d.ca() // the step about it has said what is wrong
 	good := 0
 	var mu sync.Mutex
-	list := d.each(func(entry tlsmgr.Entry) []finding {
+	list := d.each(func(entry tlsmgr.Entry) []Finding {
 		policy, err := d.survey.CAA(ctx, entry.Name)
 		if err != nil {
-			return []finding{found(levelUnknown, "check acme.resolvers; the CA, too, issues nothing while CAA cannot be looked up", "%v", err)}
+			return []Finding{found(Unknown, "check acme.resolvers; the CA, too, issues nothing while CAA cannot be looked up", "%v", err)}
 		}
-		var own []finding
+		var own []Finding
 		wildcard := strings.HasPrefix(entry.Name, "*.")
 		identities := directory.CAAIdentities
 		switch {
 		case policy.Allows(identities, wildcard, entry.Challenge):
 		case len(identities) == 0:
-			own = append(own, found(levelUnknown, "make sure that your CA is among them", "CAA of %s lets only %s issue, and the CA does not say which name is its own", policy.Name, strings.Join(policy.Issuers(), "; ")))
+			own = append(own, found(Unknown, "make sure that your CA is among them", "CAA of %s lets only %s issue, and the CA does not say which name is its own", policy.Name, strings.Join(policy.Issuers(), "; ")))
 		default:
-			own = append(own, found(levelError, fmt.Sprintf("add the record %s CAA 0 %s %q, or remove those that are there", policy.Name, issueTag(wildcard), identities[0]),
+			own = append(own, found(Error, fmt.Sprintf("add the record %s CAA 0 %s %q, or remove those that are there", policy.Name, issueTag(wildcard), identities[0]),
 				"CAA of %s lets only %s issue: orders for %s fail", policy.Name, strings.Join(policy.Issuers(), "; "), entry.Name))
 		}
 		challenge := "_acme-challenge." + strings.TrimPrefix(entry.Name, "*.")
 		if alias, err := d.survey.Alias(ctx, challenge); err == nil && alias != "" {
-			own = append(own, found(levelError, "remove that CNAME: sallyport writes the challenge record at the name itself", "%s is an alias of %s: the CA looks for the challenge record there", challenge, alias))
+			own = append(own, found(Error, "remove that CNAME: sallyport writes the challenge record at the name itself", "%s is an alias of %s: the CA looks for the challenge record there", challenge, alias))
 		}
 		if len(own) == 0 {
 			mu.Lock()
@@ -218,7 +218,7 @@ func (d *doctor) caa(ctx context.Context) []finding {
 		return own
 	})
 	if good > 0 {
-		list = append(list, found(levelOK, "", "CAA lets the CA issue for %d names", good))
+		list = append(list, found(OK, "", "CAA lets the CA issue for %d names", good))
 	}
 	return list
 }
@@ -232,22 +232,22 @@ func issueTag(wildcard bool) string {
 
 // names looks where the DNS sends visitors: here, to Cloudflare's proxy or
 // elsewhere, which is advice: a router or a load balancer may be in front.
-func (d *doctor) names(ctx context.Context) []finding {
+func (d *doctor) names(ctx context.Context) []Finding {
 	here := ownAddresses()
 	cdn := clientip.New(clientip.Options{Cloudflare: true})
 	var mu sync.Mutex
 	direct, proxied := 0, 0
-	list := d.each(func(entry tlsmgr.Entry) []finding {
+	list := d.each(func(entry tlsmgr.Entry) []Finding {
 		host := entry.Name
 		if base, wild := strings.CutPrefix(host, "*."); wild {
 			host = "sallyport-doctor." + base // stands for any
 		}
-		addresses, err := d.settings.Cloudflare.Resolver.LookupNetIP(ctx, "ip", host)
+		addresses, err := d.Settings.Cloudflare.Resolver.LookupNetIP(ctx, "ip", host)
 		if lookup, ok := errors.AsType[*net.DNSError](err); ok && lookup.IsNotFound || err == nil && len(addresses) == 0 {
-			return []finding{found(levelWarning, "add an A or AAAA record that leads here; certificates do not need it, visitors do", "%s has no address in the DNS", entry.Name)}
+			return []Finding{found(Warning, "add an A or AAAA record that leads here; certificates do not need it, visitors do", "%s has no address in the DNS", entry.Name)}
 		}
 		if err != nil {
-			return []finding{found(levelUnknown, "check acme.resolvers", "%s: %v", entry.Name, err)}
+			return []Finding{found(Unknown, "check acme.resolvers", "%s: %v", entry.Name, err)}
 		}
 		var elsewhere []string
 		viaCDN := false
@@ -266,7 +266,7 @@ func (d *doctor) names(ctx context.Context) []finding {
 		switch {
 		case len(elsewhere) > 0:
 			slices.Sort(elsewhere)
-			return []finding{found(levelNote, "right if that is a router, a load balancer or a floating address in front of this machine; else change the A or AAAA record", "%s leads to %s, which is no address of this machine", entry.Name, strings.Join(elsewhere, ", "))}
+			return []Finding{found(Note, "right if that is a router, a load balancer or a floating address in front of this machine; else change the A or AAAA record", "%s leads to %s, which is no address of this machine", entry.Name, strings.Join(elsewhere, ", "))}
 		case viaCDN:
 			proxied++
 		default:
@@ -275,7 +275,7 @@ func (d *doctor) names(ctx context.Context) []finding {
 		return nil
 	})
 	if direct > 0 {
-		list = append(list, found(levelOK, "", "%d names lead to this machine", direct))
+		list = append(list, found(OK, "", "%d names lead to this machine", direct))
 	}
 	if proxied > 0 {
 		list = append(list, d.behindCloudflare(proxied))
@@ -284,11 +284,11 @@ func (d *doctor) names(ctx context.Context) []finding {
 }
 
 // behindCloudflare is what is worth saying about names that Cloudflare proxies.
-func (d *doctor) behindCloudflare(names int) finding {
-	if slices.Contains(d.cfg.TrustedProxies, "cloudflare") {
-		return found(levelOK, "", "%d names lead to Cloudflare's proxy", names)
+func (d *doctor) behindCloudflare(names int) Finding {
+	if slices.Contains(d.Config.TrustedProxies, "cloudflare") {
+		return found(OK, "", "%d names lead to Cloudflare's proxy", names)
 	}
-	return found(levelWarning, "add `trusted_proxies: [cloudflare]`", "%d names lead to Cloudflare's proxy, which is not in trusted_proxies: allow, deny, rate limits and logs see its addresses and not the clients'", names)
+	return found(Warning, "add `trusted_proxies: [cloudflare]`", "%d names lead to Cloudflare's proxy, which is not in trusted_proxies: allow, deny, rate limits and logs see its addresses and not the clients'", names)
 }
 
 // ownAddresses are those of the machine's interfaces.

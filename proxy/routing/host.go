@@ -1,4 +1,4 @@
-package proxy
+package routing
 
 import (
 	"net/netip"
@@ -9,21 +9,23 @@ import (
 // than any IP literal.
 const longestName = 253
 
-// hostBuffer is room for a normalised host on the caller's stack.
-type hostBuffer [longestName]byte
+// longestLabel is the longest label of one (RFC 1035 section 2.3.4).
+const longestLabel = 63
 
-// normalizeHost writes the canonical form of a Host field, a :authority or an
-// SNI into buf and returns it: lower case, without port, without the trailing
-// dot of a fully qualified name, an IPv6 literal without brackets and in the
-// form of RFC 5952. It reports false for what is no host: empty, too long, a
-// character or a label that DNS does not have, a port that is none. It
-// allocates nothing.
+// HostBuffer is room for what [Host] returns, on the caller's stack.
+type HostBuffer [longestName]byte
+
+// Host writes the canonical form of a Host field, a :authority or an SNI into
+// buf and returns it: lower case, without port, without the trailing dot of a
+// fully qualified name, an IPv6 literal without brackets and in the form of RFC
+// 5952. It reports false for what is no host: empty, too long, a character or a
+// label that DNS does not have, a port that is none. It allocates nothing.
 //
 // Underscores pass: names with them exist. Percent-encoding and raw Unicode do
 // not: no client sends them, and two readers could disagree on them.
-func normalizeHost(buf *hostBuffer, host string) ([]byte, bool) {
+func Host(buf *HostBuffer, host string) ([]byte, bool) {
 	if strings.HasPrefix(host, "[") {
-		return normalizeLiteral(buf, host[1:])
+		return literal(buf, host[1:])
 	}
 	if i := strings.IndexByte(host, ':'); i >= 0 {
 		if !validPort(host[i+1:]) {
@@ -49,7 +51,7 @@ func normalizeHost(buf *hostBuffer, host string) ([]byte, bool) {
 		default:
 			return nil, false
 		}
-		if label > 63 {
+		if label > longestLabel {
 			return nil, false
 		}
 		buf[i] = c
@@ -57,13 +59,13 @@ func normalizeHost(buf *hostBuffer, host string) ([]byte, bool) {
 	return buf[:len(host)], label > 0
 }
 
-// normalizeLiteral does the same for what follows "[".
-func normalizeLiteral(buf *hostBuffer, rest string) ([]byte, bool) {
-	literal, port, ok := strings.Cut(rest, "]")
+// literal is Host for what follows "[".
+func literal(buf *HostBuffer, rest string) ([]byte, bool) {
+	text, port, ok := strings.Cut(rest, "]")
 	if !ok || port != "" && (port[0] != ':' || !validPort(port[1:])) {
 		return nil, false
 	}
-	addr, err := netip.ParseAddr(literal)
+	addr, err := netip.ParseAddr(text)
 	if err != nil || !addr.Is6() || addr.Zone() != "" {
 		return nil, false
 	}

@@ -1,4 +1,4 @@
-package main
+package doctor
 
 import (
 	"context"
@@ -30,16 +30,16 @@ func readSome(name string) ([]byte, error) {
 }
 
 // unitFile looks at the systemd unit (systemd.exec(5)).
-func (d *doctor) unitFile(context.Context) []finding {
-	if d.unit == "" {
+func (d *doctor) unitFile(context.Context) []Finding {
+	if d.Unit == "" {
 		return nil
 	}
-	content, err := readSome(d.unit)
+	content, err := readSome(d.Unit)
 	if err != nil {
-		return []finding{found(levelError, "", "%v", err)}
+		return []Finding{found(Error, "", "%v", err)}
 	}
 	u := parseUnit(string(content))
-	var list []finding
+	var list []Finding
 	var names []string
 	for _, line := range u["Environment"] {
 		for word := range strings.FieldsSeq(line) {
@@ -47,49 +47,49 @@ func (d *doctor) unitFile(context.Context) []finding {
 		}
 	}
 	names = append(names, strings.Fields(strings.Join(u["PassEnvironment"], " "))...)
-	if misled := ignoredNames(names); len(misled) > 0 {
-		list = append(list, found(levelWarning, ignoredHint, "%s sets %s (without effect on sallyport)", d.unit, strings.Join(misled, " ")))
+	if misled := d.Misleading(names); len(misled) > 0 {
+		list = append(list, found(Warning, d.MisleadingHint, "%s sets %s (without effect on sallyport)", d.Unit, strings.Join(misled, " ")))
 	}
 	for _, file := range u["EnvironmentFile"] {
-		list = append(list, variablesFile(d.unit, strings.TrimPrefix(file, "-"))...)
+		list = append(list, d.variablesFile(d.Unit, strings.TrimPrefix(file, "-"))...)
 	}
 	command := strings.Join(u["ExecStart"], " ")
-	for i, credential := range d.cfg.Cloudflare {
+	for i, credential := range d.Config.Cloudflare {
 		if credential.Credential == "" {
 			continue
 		}
 		if !strings.Contains(command, "--credentials-dir") {
-			list = append(list, found(levelError, "ExecStart=… run --credentials-dir=%d", "%s does not say --credentials-dir, which `credential: %s` needs", d.unit, credential.Credential))
+			list = append(list, found(Error, "ExecStart=… run --credentials-dir=%d", "%s does not say --credentials-dir, which `credential: %s` needs", d.Unit, credential.Credential))
 		}
 		loaded := slices.ContainsFunc(slices.Concat(u["LoadCredential"], u["LoadCredentialEncrypted"], u["SetCredentialEncrypted"]), func(line string) bool {
 			name, _, _ := strings.Cut(line, ":")
 			return name == credential.Credential
 		})
 		if !loaded {
-			list = append(list, found(levelError, "LoadCredential="+credential.Credential+":/path/to/token", "%s loads no credential %s, which cloudflare[%d] names", d.unit, credential.Credential, i))
+			list = append(list, found(Error, "LoadCredential="+credential.Credential+":/path/to/token", "%s loads no credential %s, which cloudflare[%d] names", d.Unit, credential.Credential, i))
 		}
 	}
-	if stop, ok := unitTime(last(u["TimeoutStopSec"])); ok && stop > 0 && stop <= d.cfg.Limits.ShutdownTimeout {
-		list = append(list, found(levelWarning, fmt.Sprintf("TimeoutStopSec=%d or more", int((d.cfg.Limits.ShutdownTimeout+10*time.Second).Seconds())), "%s stops after %v, before limits.shutdown_timeout (%v): requests under way are cut", d.unit, stop, d.cfg.Limits.ShutdownTimeout))
+	if stop, ok := unitTime(last(u["TimeoutStopSec"])); ok && stop > 0 && stop <= d.Config.Limits.ShutdownTimeout {
+		list = append(list, found(Warning, fmt.Sprintf("TimeoutStopSec=%d or more", int((d.Config.Limits.ShutdownTimeout+10*time.Second).Seconds())), "%s stops after %v, before limits.shutdown_timeout (%v): requests under way are cut", d.Unit, stop, d.Config.Limits.ShutdownTimeout))
 	}
 	unprivileged := last(u["DynamicUser"]) == "yes" || last(u["DynamicUser"]) == "true" || last(u["User"]) != "" && last(u["User"]) != "root"
 	if unprivileged && len(u["Sockets"]) == 0 && !strings.Contains(strings.Join(u["AmbientCapabilities"], " "), "CAP_NET_BIND_SERVICE") {
-		list = append(list, found(levelWarning, "AmbientCapabilities=CAP_NET_BIND_SERVICE", "%s runs as a user that may not take ports below 1024", d.unit))
+		list = append(list, found(Warning, "AmbientCapabilities=CAP_NET_BIND_SERVICE", "%s runs as a user that may not take ports below 1024", d.Unit))
 	}
 	if len(list) == 0 {
-		list = append(list, found(levelOK, "", "nothing against %s", d.unit))
+		list = append(list, found(OK, "", "nothing against %s", d.Unit))
 	}
 	return list
 }
 
 // variablesFile looks at a file of NAME=VALUE lines.
-func variablesFile(by, name string) []finding {
+func (d *doctor) variablesFile(by, name string) []Finding {
 	content, err := readSome(name)
 	if err != nil {
-		return []finding{found(levelUnknown, "", "%s names %s, which cannot be read: %v", by, name, cause(err))}
+		return []Finding{found(Unknown, "", "%s names %s, which cannot be read: %v", by, name, cause(err))}
 	}
-	if misled := ignoredNames(strings.Split(string(content), "\n")); len(misled) > 0 {
-		return []finding{found(levelWarning, ignoredHint, "%s sets %s by %s (without effect on sallyport)", by, strings.Join(misled, " "), name)}
+	if misled := d.Misleading(strings.Split(string(content), "\n")); len(misled) > 0 {
+		return []Finding{found(Warning, d.MisleadingHint, "%s sets %s by %s (without effect on sallyport)", by, strings.Join(misled, " "), name)}
 	}
 	return nil
 }
@@ -145,21 +145,21 @@ type composeService struct {
 }
 
 // composeFile looks at the services of a compose file that run sallyport.
-func (d *doctor) composeFile(context.Context) []finding {
-	if d.compose == "" {
+func (d *doctor) composeFile(context.Context) []Finding {
+	if d.Compose == "" {
 		return nil
 	}
-	content, err := readSome(d.compose)
+	content, err := readSome(d.Compose)
 	if err != nil {
-		return []finding{found(levelError, "", "%v", err)}
+		return []Finding{found(Error, "", "%v", err)}
 	}
 	var file struct {
 		Services map[string]composeService `yaml:"services"`
 	}
 	if err := yaml.Unmarshal(content, &file); err != nil {
-		return []finding{found(levelError, "docker compose config says where", "%s cannot be read as a compose file", d.compose)}
+		return []Finding{found(Error, "docker compose config says where", "%s cannot be read as a compose file", d.Compose)}
 	}
-	var list []finding
+	var list []Finding
 	n := 0
 	for _, name := range slices.Sorted(maps.Keys(file.Services)) {
 		service := file.Services[name]
@@ -171,23 +171,23 @@ func (d *doctor) composeFile(context.Context) []finding {
 	}
 	switch {
 	case n == 0:
-		list = append(list, found(levelUnknown, "", "%s has no service whose name or image is sallyport's", d.compose))
+		list = append(list, found(Unknown, "", "%s has no service whose name or image is sallyport's", d.Compose))
 	case len(list) == 0:
-		list = append(list, found(levelOK, "", "nothing against %s", d.compose))
+		list = append(list, found(OK, "", "nothing against %s", d.Compose))
 	}
 	return list
 }
 
 // service looks at one.
-func (d *doctor) service(name string, s *composeService) []finding {
-	var list []finding
-	if misled := ignoredNames(texts(s.Environment)); len(misled) > 0 {
-		list = append(list, found(levelWarning, ignoredHint, "service %s sets %s (without effect on sallyport)", name, strings.Join(misled, " ")))
+func (d *doctor) service(name string, s *composeService) []Finding {
+	var list []Finding
+	if misled := d.Misleading(texts(s.Environment)); len(misled) > 0 {
+		list = append(list, found(Warning, d.MisleadingHint, "service %s sets %s (without effect on sallyport)", name, strings.Join(misled, " ")))
 	}
 	for _, file := range texts(s.EnvFile) {
-		list = append(list, variablesFile("service "+name, filepath.Join(filepath.Dir(d.compose), file))...)
+		list = append(list, d.variablesFile("service "+name, filepath.Join(filepath.Dir(d.Compose), file))...)
 	}
-	storage := path.Clean(d.cfg.Storage)
+	storage := path.Clean(d.Config.Storage)
 	kept := false
 	for _, volume := range s.Volumes {
 		source, target := mountOf(volume)
@@ -195,32 +195,32 @@ func (d *doctor) service(name string, s *composeService) []finding {
 			kept = true
 		}
 		if ext := path.Ext(target); source != "" && (ext == ".yaml" || ext == ".yml") {
-			list = append(list, found(levelWarning, "mount its directory: "+path.Dir(source)+":"+path.Dir(target)+":ro",
+			list = append(list, found(Warning, "mount its directory: "+path.Dir(source)+":"+path.Dir(target)+":ro",
 				"service %s mounts the file %s alone: after an editor has saved it, the container still sees the old one", name, target))
 		}
 	}
 	if path.IsAbs(storage) && !kept {
-		list = append(list, found(levelError, "volumes: [state:"+storage+"]", "service %s mounts no volume at %s (storage): certificates are lost with the container", name, storage))
+		list = append(list, found(Error, "volumes: [state:"+storage+"]", "service %s mounts no volume at %s (storage): certificates are lost with the container", name, storage))
 	}
 	list = append(list, d.published(name, s)...)
-	for i, credential := range d.cfg.Cloudflare {
+	for i, credential := range d.Config.Cloudflare {
 		secret, ok := strings.CutPrefix(credential.TokenFile, "/run/secrets/")
 		if ok && !slices.ContainsFunc(s.Secrets, func(one any) bool { return secretName(one) == secret }) {
-			list = append(list, found(levelError, "secrets: ["+secret+"]", "service %s has no secret %s, which cloudflare[%d].token_file names", name, secret, i))
+			list = append(list, found(Error, "secrets: ["+secret+"]", "service %s has no secret %s, which cloudflare[%d].token_file names", name, secret, i))
 		}
 	}
 	if s.StopGrace == "" {
 		s.StopGrace = "10s" // compose's own
 	}
-	if grace, err := time.ParseDuration(s.StopGrace); err == nil && grace <= d.cfg.Limits.ShutdownTimeout {
-		list = append(list, found(levelWarning, fmt.Sprintf("stop_grace_period: %v", d.cfg.Limits.ShutdownTimeout+10*time.Second), "service %s is killed %v after it is told to stop, before limits.shutdown_timeout (%v): requests under way are cut", name, grace, d.cfg.Limits.ShutdownTimeout))
+	if grace, err := time.ParseDuration(s.StopGrace); err == nil && grace <= d.Config.Limits.ShutdownTimeout {
+		list = append(list, found(Warning, fmt.Sprintf("stop_grace_period: %v", d.Config.Limits.ShutdownTimeout+10*time.Second), "service %s is killed %v after it is told to stop, before limits.shutdown_timeout (%v): requests under way are cut", name, grace, d.Config.Limits.ShutdownTimeout))
 	}
 	return list
 }
 
 // published looks whether the ports that are listened on are led into the
 // container.
-func (d *doctor) published(name string, s *composeService) []finding {
+func (d *doctor) published(name string, s *composeService) []Finding {
 	if s.NetworkMode == "host" {
 		return nil
 	}
@@ -228,21 +228,21 @@ func (d *doctor) published(name string, s *composeService) []finding {
 	for _, port := range s.Ports {
 		inside = append(inside, portInside(port))
 	}
-	missing := func(address, suffix string) []finding {
+	missing := func(address, suffix string) []Finding {
 		i := strings.LastIndexByte(address, ':')
 		port := address[i+1:] + suffix
 		if slices.Contains(inside, port) {
 			return nil
 		}
-		return []finding{found(levelWarning, fmt.Sprintf("ports: [%q]", address[i+1:]+":"+port), "service %s publishes no port for %s, where sallyport listens", name, port)}
+		return []Finding{found(Warning, fmt.Sprintf("ports: [%q]", address[i+1:]+":"+port), "service %s publishes no port for %s, where sallyport listens", name, port)}
 	}
-	var list []finding
-	for _, address := range d.cfg.Listen.HTTP {
+	var list []Finding
+	for _, address := range d.Config.Listen.HTTP {
 		list = append(list, missing(address, "")...)
 	}
-	for _, address := range d.cfg.Listen.HTTPS {
+	for _, address := range d.Config.Listen.HTTPS {
 		list = append(list, missing(address, "")...)
-		if d.cfg.Listen.HTTP3 {
+		if d.Config.Listen.HTTP3 {
 			list = append(list, missing(address, "/udp")...)
 		}
 	}

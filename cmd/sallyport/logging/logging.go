@@ -1,4 +1,4 @@
-package main
+package logging
 
 import (
 	"bytes"
@@ -20,14 +20,13 @@ import (
 	"github.com/sallyport/sallyport/proxy/admin"
 )
 
-// logging is the process's log: where it goes, from which level on, and what
-// is remembered of it for the status page. It also has the outputs that access
-// logs write to.
-type logging struct {
+// Log is the process's log: where it goes, from which level on, and what is
+// remembered of it for the status page.
+type Log struct {
 	*zap.Logger
+	Events  *admin.Events // what went wrong lately
+	Outputs *sink.Set     // what access logs write to, too
 	level   zap.AtomicLevel
-	events  *admin.Events
-	outputs *sink.Set
 	core    *coreSwitch // what writes; replaced by a reload
 
 	mu     sync.Mutex // guards where the process's own lines go
@@ -35,60 +34,72 @@ type logging struct {
 	sink   *sink.Sink
 }
 
-// loggingOptions is where a log can go.
-type loggingOptions struct {
-	config         config.Log
-	stdout, stderr io.Writer
+// Options is where a log can go.
+type Options struct {
+	Config         config.Log // validated
+	Stdout, Stderr io.Writer
 }
 
-// setLevel changes the level, and returns what it was.
-func (l *logging) setLevel(word string) (before string, err error) {
+// Error is why the log cannot be what is asked of it.
+type Error struct {
+	Err  error
+	Cure string
+}
+
+func (e *Error) Error() string { return e.Err.Error() }
+func (e *Error) Unwrap() error { return e.Err }
+
+// Hint says what to do.
+func (e *Error) Hint() string { return e.Cure }
+
+// SetLevel changes the level, and returns what it was.
+func (l *Log) SetLevel(word string) (before string, err error) {
 	before = l.level.String()
 	level, err := zapcore.ParseLevel(word)
 	if err != nil || level > zapcore.ErrorLevel {
-		return before, &exitError{err: fmt.Errorf("there is no log level %q", word), hint: "debug, info, warn and error are"}
+		return before, &Error{fmt.Errorf("there is no log level %q", word), "debug, info, warn and error are"}
 	}
 	l.level.SetLevel(level)
 	return before, nil
 }
 
-// newLogging opens the process's log. It starts nothing: lines wait until run.
+// New opens the process's log. It starts nothing: lines wait until Start.
 // The configuration was validated, so an unknown word is a defect of ours.
-func newLogging(options loggingOptions) (*logging, error) {
-	level, err := zap.ParseAtomicLevel(options.config.Level)
+func New(options Options) (*Log, error) {
+	level, err := zap.ParseAtomicLevel(options.Config.Level)
 	if err != nil {
 		return nil, fmt.Errorf("log.level: %w", err)
 	}
-	l := &logging{level: level, events: admin.NewEvents()}
-	l.outputs = sink.NewSet(sink.SetOptions{Stdout: options.stdout, Stderr: options.stderr, Trouble: l.trouble, Lost: l.lost})
-	core, target, to, err := l.open(options.config)
+	l := &Log{level: level, Events: admin.NewEvents()}
+	l.Outputs = sink.NewSet(sink.SetOptions{Stdout: options.Stdout, Stderr: options.Stderr, Trouble: l.trouble, Lost: l.lost})
+	core, target, to, err := l.open(options.Config)
 	if err != nil {
 		return nil, err
 	}
-	l.outputs.Hold(target, to)
+	l.Outputs.Hold(target, to)
 	l.target, l.sink, l.core = target, to, newCoreSwitch(core)
-	l.Logger = zap.New(zapcore.NewTee(l.core, l.events.Core()), zap.ErrorOutput(zapcore.Lock(zapcore.AddSync(options.stderr))))
+	l.Logger = zap.New(zapcore.NewTee(l.core, l.Events.Core()), zap.ErrorOutput(zapcore.Lock(zapcore.AddSync(options.Stderr))))
 	return l, nil
 }
 
 // open makes what writes the log as options say. It starts nothing.
-func (l *logging) open(options config.Log) (zapcore.Core, sink.Target, *sink.Sink, error) {
+func (l *Log) open(options config.Log) (zapcore.Core, sink.Target, *sink.Sink, error) {
 	rotate := options.Rotate
 	target := sink.Target{Output: cmp.Or(options.Output, "stderr"), Size: int64(rotate.Size), Keep: rotate.Keep, Age: rotate.Age}
 	encoder, err := encoderOf(options.Format)
 	if err != nil {
 		return nil, target, nil, err
 	}
-	to, err := l.outputs.Open(target, func(lines uint64) []byte { return noticeOf(encoder, lines) })
+	to, err := l.Outputs.Open(target, func(lines uint64) []byte { return noticeOf(encoder, lines) })
 	if err != nil {
-		return nil, target, nil, &exitError{code: exitFailure, err: fmt.Errorf("log.output: %w", err), hint: "make the folder, and let sallyport's user write to it"}
+		return nil, target, nil, &Error{fmt.Errorf("log.output: %w", err), "make the folder, and let sallyport's user write to it"}
 	}
 	return zapcore.NewCore(encoder, to, l.level), target, to, nil
 }
 
-// prepare opens what other options name; what it returns puts them into force
+// Prepare opens what other options name; what it returns puts them into force
 // and cannot fail.
-func (l *logging) prepare(options config.Log) (commit func(), err error) {
+func (l *Log) Prepare(options config.Log) (commit func(), err error) {
 	level, err := zapcore.ParseLevel(options.Level)
 	if err != nil {
 		return nil, fmt.Errorf("log.level: %w", err)
@@ -98,50 +109,45 @@ func (l *logging) prepare(options config.Log) (commit func(), err error) {
 		return nil, err
 	}
 	return func() {
-		l.outputs.Hold(target, to)
+		l.Outputs.Hold(target, to)
 		l.level.SetLevel(level)
 		l.core.set(core)
 		l.mu.Lock()
 		before, held := l.target, l.sink
 		l.target, l.sink = target, to
 		l.mu.Unlock()
-		l.outputs.Release(before, held)
+		l.Outputs.Release(before, held)
 	}, nil
 }
 
-// reopen opens the files that are written to anew.
-func (l *logging) reopen() error {
-	l.outputs.Reopen()
-	return nil
-}
-
-// start writes what is logged until what it returns is called: that waits until
+// Start writes what is logged until what it returns is called: that waits until
 // everything is written, for two seconds if the target takes nothing.
-func (l *logging) start() (stop func()) {
+func (l *Log) Start() (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var group sync.WaitGroup
-	group.Go(func() { _ = l.outputs.Run(ctx) }) // it returns nil
+	group.Go(func() { _ = l.Outputs.Run(ctx) }) // it returns nil
 	return func() {
 		cancel()
 		group.Wait()
 	}
 }
 
-const troubleMessage = "log output does not take lines; serving goes on without them"
+// Trouble is what is logged, once, when an output fails.
+const Trouble = "log output does not take lines; serving goes on without them"
 
 // trouble tells, once, that an output fails, and that it works again. If it is
 // the process's own log, standard error gets the line and the status page.
-func (l *logging) trouble(output string, err error) {
+func (l *Log) trouble(output string, err error) {
 	log := l.Logger
 	l.mu.Lock()
 	own := l.target.Output
 	l.mu.Unlock()
 	if own == output {
-		core := l.events.Core()
+		core := l.Events.Core()
 		if own != "stderr" {
-			if to, failed := l.outputs.Open(sink.Target{Output: "stderr"}, nil); failed == nil {
-				l.outputs.Hold(sink.Target{Output: "stderr"}, to)
-				defer l.outputs.Release(sink.Target{Output: "stderr"}, to)
+			if to, failed := l.Outputs.Open(sink.Target{Output: "stderr"}, nil); failed == nil {
+				l.Outputs.Hold(sink.Target{Output: "stderr"}, to)
+				defer l.Outputs.Release(sink.Target{Output: "stderr"}, to)
 				if encoder, failed := encoderOf("console"); failed == nil {
 					core = zapcore.NewTee(core, zapcore.NewCore(encoder, to, zapcore.InfoLevel))
 				}
@@ -153,11 +159,11 @@ func (l *logging) trouble(output string, err error) {
 		log.Info("log output takes lines again", zap.String("output", output))
 		return
 	}
-	log.Error(troubleMessage, zap.String("output", output), zap.Error(err), zap.String("hint", logCure(err)))
+	log.Error(Trouble, zap.String("output", output), zap.Error(err), zap.String("hint", logCure(err)))
 }
 
 // lost tells how many lines of an access log were dropped.
-func (l *logging) lost(output string, lines uint64) {
+func (l *Log) lost(output string, lines uint64) {
 	l.Warn("log lines dropped", zap.String("output", output), zap.Uint64("lines", lines), zap.String("hint", droppedHint))
 }
 

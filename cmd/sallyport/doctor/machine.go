@@ -1,4 +1,4 @@
-package main
+package doctor
 
 import (
 	"bytes"
@@ -17,61 +17,62 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sallyport/sallyport/cmd/sallyport/mount"
 	"github.com/sallyport/sallyport/config"
 )
 
 // This file looks at the machine: files, storage, ports, variables.
 
-// found makes a finding; the check's name is filled in by whoever runs the step.
-func found(level severity, hint, format string, values ...any) finding {
-	return finding{Level: level, Message: fmt.Sprintf(format, values...), Hint: hint}
+// found makes a Finding; the check's name is filled in by whoever runs the step.
+func found(level Severity, hint, format string, values ...any) Finding {
+	return Finding{Level: level, Message: fmt.Sprintf(format, values...), Hint: hint}
 }
 
 // configFile looks at who may read and write the configuration.
-func (d *doctor) configFile(context.Context) []finding {
-	info, err := os.Stat(d.path)
+func (d *doctor) configFile(context.Context) []Finding {
+	info, err := os.Stat(d.Path)
 	if err != nil {
 		return nil // it has been read a moment ago
 	}
-	var list []finding
+	var list []Finding
 	if mode := info.Mode().Perm(); mode&0o022 != 0 {
-		list = append(list, found(levelWarning, "chmod go-w "+d.path, "%s can be written by others (mode %04o)", d.path, mode))
+		list = append(list, found(Warning, "chmod go-w "+d.Path, "%s can be written by others (mode %04o)", d.Path, mode))
 	}
-	if why := staleFile(d.path, "/proc/self/mountinfo"); why != "" {
-		list = append(list, found(levelWarning, staleHint, "%s: %s", d.path, why))
+	if why := mount.Stale(d.Path); why != "" {
+		list = append(list, found(Warning, mount.StaleHint, "%s: %s", d.Path, why))
 	}
-	inline := slices.ContainsFunc(d.cfg.Cloudflare, func(c config.Credential) bool { return !c.Token.IsZero() })
+	inline := slices.ContainsFunc(d.Config.Cloudflare, func(c config.Credential) bool { return !c.Token.IsZero() })
 	if info.Mode().Perm()&0o004 != 0 && inline {
-		list = append(list, found(levelWarning, "use token_file, or chmod o-r "+d.path, "%s holds a token and can be read by everybody", d.path))
+		list = append(list, found(Warning, "use token_file, or chmod o-r "+d.Path, "%s holds a token and can be read by everybody", d.Path))
 	}
 	return list
 }
 
 // environment names variables that mislead people, here and around the running
 // instance. They have no effect.
-func (d *doctor) environment(context.Context) []finding {
-	var list []finding
+func (d *doctor) environment(context.Context) []Finding {
+	var list []Finding
 	note := func(whose string, names []string) {
 		if len(names) > 0 {
-			list = append(list, finding{"environment", levelWarning, fmt.Sprintf("%s: %s (without effect on sallyport)", whose, strings.Join(names, " ")), ignoredHint})
+			list = append(list, Finding{"environment", Warning, fmt.Sprintf("%s: %s (without effect on sallyport)", whose, strings.Join(names, " ")), d.MisleadingHint})
 		}
 	}
-	note("set where doctor was started", d.sealed.ignored)
-	seen := slices.Clone(d.sealed.ignored)
+	note("set where doctor was started", d.Ignored)
+	seen := slices.Clone(d.Ignored)
 	looked := make(map[int]bool)
 	look := func(whose string, pid int) {
 		if looked[pid] {
 			return
 		}
 		looked[pid] = true
-		names := slices.DeleteFunc(variablesOf(pid), func(name string) bool { return slices.Contains(seen, name) })
+		names := slices.DeleteFunc(d.variablesOf(pid), func(name string) bool { return slices.Contains(seen, name) })
 		note(fmt.Sprintf("set in %s, %s (pid %d)", whose, commandOf(pid), pid), names)
 	}
 	look("the parent process", os.Getppid())
 	if d.running != nil {
 		if content, err := os.ReadFile(procFile(d.running.PID, "environ")); err == nil && len(bytes.Trim(content, "\x00")) > 0 {
-			if names := misleading(content); len(names) > 0 {
-				list = append(list, finding{"environment", levelWarning, "the running instance is not sealed: " + strings.Join(names, " ") + " stand in its environment", "mount /proc and allow execve, so that it can start itself again with an empty one"})
+			if names := d.misleading(content); len(names) > 0 {
+				list = append(list, Finding{"environment", Warning, "the running instance is not sealed: " + strings.Join(names, " ") + " stand in its environment", "mount /proc and allow execve, so that it can start itself again with an empty one"})
 			}
 		}
 		if parent := parentOf(d.running.PID); parent > 0 {
@@ -79,7 +80,7 @@ func (d *doctor) environment(context.Context) []finding {
 		}
 	}
 	if len(list) == 0 {
-		list = append(list, finding{"environment", levelOK, "no variable that misleads", ""})
+		list = append(list, Finding{"environment", OK, "no variable that misleads", ""})
 	}
 	return list
 }
@@ -88,17 +89,17 @@ func procFile(pid int, name string) string { return filepath.Join("/proc", strco
 
 // variablesOf returns the misleading variables that a process was started with,
 // if we may know.
-func variablesOf(pid int) []string {
+func (d *doctor) variablesOf(pid int) []string {
 	content, err := os.ReadFile(procFile(pid, "environ"))
 	if err != nil {
 		return nil
 	}
-	return misleading(content)
+	return d.misleading(content)
 }
 
 // misleading picks names out of the environ file of a process.
-func misleading(environ []byte) []string {
-	return ignoredNames(strings.Split(string(environ), "\x00"))
+func (d *doctor) misleading(environ []byte) []string {
+	return d.Misleading(strings.Split(string(environ), "\x00"))
 }
 
 func commandOf(pid int) string {
@@ -125,50 +126,48 @@ func parentOf(pid int) int {
 }
 
 // storageDir looks whether certificates can be kept, and stay.
-func (d *doctor) storageDir(context.Context) []finding {
-	dir, err := filepath.Abs(d.cfg.Storage)
+func (d *doctor) storageDir(context.Context) []Finding {
+	dir, err := filepath.Abs(d.Config.Storage)
 	if err != nil {
-		return []finding{found(levelUnknown, "", "storage %s: %v", d.cfg.Storage, err)}
+		return []Finding{found(Unknown, "", "storage %s: %v", d.Config.Storage, err)}
 	}
 	list := d.writable(dir)
 	place := nearestExisting(dir)
 	if real, err := filepath.EvalSymlinks(place); err == nil {
 		place = real
 	}
-	if mounts, err := os.ReadFile("/proc/self/mountinfo"); err == nil {
-		if what := ephemeral(string(mounts), place); what != "" {
-			list = append(list, found(levelWarning, "mount a volume at "+dir+", or all certificates are ordered anew at each start, until the CA's rate limit stops it",
-				"storage %s lies %s", dir, what))
-		}
+	if what := mount.Ephemeral(place); what != "" {
+		list = append(list, found(Warning, "mount a volume at "+dir+", or all certificates are ordered anew at each start, until the CA's rate limit stops it",
+			"storage %s lies %s", dir, what))
 	}
 	return list
 }
 
 // writable tries to write where the storage is or will be.
-func (d *doctor) writable(dir string) []finding {
+func (d *doctor) writable(dir string) []Finding {
 	info, err := os.Stat(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		parent := nearestExisting(dir)
 		if err := unix.Access(parent, unix.W_OK|unix.X_OK); err != nil {
-			return []finding{found(levelError, "make it and give it to the user that sallyport runs as", "storage %s does not exist and cannot be made in %s: %v", dir, parent, err)}
+			return []Finding{found(Error, "make it and give it to the user that sallyport runs as", "storage %s does not exist and cannot be made in %s: %v", dir, parent, err)}
 		}
-		return []finding{found(levelNote, "", "storage %s does not exist yet; it will be made", dir)}
+		return []Finding{found(Note, "", "storage %s does not exist yet; it will be made", dir)}
 	case errors.Is(err, fs.ErrPermission):
-		return []finding{found(levelError, "run doctor as the user that sallyport runs as; if this is that user, give it the directory", "storage %s may not be entered", dir)}
+		return []Finding{found(Error, "run doctor as the user that sallyport runs as; if this is that user, give it the directory", "storage %s may not be entered", dir)}
 	case err != nil:
-		return []finding{found(levelError, "", "storage %s: %v", dir, err)}
+		return []Finding{found(Error, "", "storage %s: %v", dir, err)}
 	case !info.IsDir():
-		return []finding{found(levelError, "name a directory in `storage`", "storage %s is not a directory", dir)}
+		return []Finding{found(Error, "name a directory in `storage`", "storage %s is not a directory", dir)}
 	}
-	var list []finding
+	var list []Finding
 	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		list = append(list, found(levelWarning, "chmod 700 "+dir, "storage %s can be entered by others (mode %04o)", dir, mode))
+		list = append(list, found(Warning, "chmod 700 "+dir, "storage %s can be entered by others (mode %04o)", dir, mode))
 	}
 	if err := tryWrite(dir); err != nil {
-		return append(list, found(levelError, writeCure(dir, err), "storage %s cannot be written: %v", dir, err))
+		return append(list, found(Error, writeCure(dir, err), "storage %s cannot be written: %v", dir, err))
 	}
-	return append(list, found(levelOK, "", "storage %s can be written", dir))
+	return append(list, found(OK, "", "storage %s can be written", dir))
 }
 
 // tryWrite writes what a certificate takes and removes it.
@@ -216,61 +215,35 @@ func nearestExisting(path string) string {
 	}
 }
 
-// ephemeral says where a path lies if that does not outlive a container or the
-// machine, "" if it does; mounts is the text of /proc/self/mountinfo
-// (proc_pid_mountinfo(5)).
-func ephemeral(mounts, path string) string {
-	best, kind := "", ""
-	for line := range strings.Lines(mounts) {
-		before, after, ok := strings.Cut(line, " - ")
-		fields, rest := strings.Fields(before), strings.Fields(after)
-		if !ok || len(fields) < 5 || len(rest) == 0 {
-			continue
-		}
-		point := unescapeMount(fields[4])
-		inside := path == point || strings.HasPrefix(path, strings.TrimSuffix(point, "/")+"/")
-		if inside && len(point) >= len(best) { // of equal ones the later covers the earlier
-			best, kind = point, rest[0]
-		}
-	}
-	switch kind {
-	case "overlay", "aufs":
-		return "on the container's own layer, which is lost with the container"
-	case "tmpfs", "ramfs":
-		return "in memory (" + kind + " at " + best + "), which is lost at a restart"
-	}
-	return ""
-}
-
 // ports looks whether the addresses of the configuration are free, or ours.
-func (d *doctor) ports(ctx context.Context) []finding {
-	var list []finding
-	for _, address := range d.cfg.Listen.HTTP {
+func (d *doctor) ports(ctx context.Context) []Finding {
+	var list []Finding
+	for _, address := range d.Config.Listen.HTTP {
 		list = append(list, d.port(ctx, "tcp", address))
 	}
-	for _, address := range d.cfg.Listen.HTTPS {
+	for _, address := range d.Config.Listen.HTTPS {
 		list = append(list, d.port(ctx, "tcp", address))
-		if d.cfg.Listen.HTTP3 {
+		if d.Config.Listen.HTTP3 {
 			list = append(list, d.port(ctx, "udp", address))
 		}
 	}
 	if d.running == nil {
-		for _, address := range d.cfg.Admin.Listen {
+		for _, address := range d.Config.Admin.Listen {
 			list = append(list, d.port(ctx, "tcp", address))
 		}
 	}
 	return list
 }
 
-func (d *doctor) port(ctx context.Context, network, address string) finding {
+func (d *doctor) port(ctx context.Context, network, address string) Finding {
 	_, port, err := net.SplitHostPort(address)
 	if err != nil || port == "0" {
-		return found(levelOK, "", "%s %s: any port", network, address)
+		return found(OK, "", "%s %s: any port", network, address)
 	}
 	if d.running != nil {
 		for _, l := range d.running.Listeners {
 			if _, ours, err := net.SplitHostPort(l.Address); err == nil && ours == port {
-				return found(levelOK, "", "%s %s is held by the running instance", network, address)
+				return found(OK, "", "%s %s is held by the running instance", network, address)
 			}
 		}
 	}
@@ -284,19 +257,19 @@ func (d *doctor) port(ctx context.Context, network, address string) finding {
 	switch {
 	case err == nil:
 		_ = closer.Close()
-		return found(levelOK, "", "%s %s is free", network, address)
+		return found(OK, "", "%s %s is free", network, address)
 	case errors.Is(err, syscall.EADDRINUSE):
 		who := holder(network, port)
 		if who == "systemd (pid 1)" {
-			return found(levelOK, "", "%s %s is held by systemd, for a socket unit", network, address)
+			return found(OK, "", "%s %s is held by systemd, for a socket unit", network, address)
 		}
-		return found(levelError, "stop what holds it (an nginx that is still there?), or change listen; `ss -lnp 'sport = :"+port+"'` shows who it is; systemd may hold it for sallyport.socket", "%s %s is taken by %s", network, address, who)
+		return found(Error, "stop what holds it (an nginx that is still there?), or change listen; `ss -lnp 'sport = :"+port+"'` shows who it is; systemd may hold it for sallyport.socket", "%s %s is taken by %s", network, address, who)
 	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
-		return found(levelError, "AmbientCapabilities=CAP_NET_BIND_SERVICE in the unit; sysctls net.ipv4.ip_unprivileged_port_start: \"0\" in compose", "%s %s may not be taken by this user", network, address)
+		return found(Error, "AmbientCapabilities=CAP_NET_BIND_SERVICE in the unit; sysctls net.ipv4.ip_unprivileged_port_start: \"0\" in compose", "%s %s may not be taken by this user", network, address)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return found(levelError, "write an address that the machine has, or only the port", "%s %s: this machine does not have that address", network, address)
+		return found(Error, "write an address that the machine has, or only the port", "%s %s: this machine does not have that address", network, address)
 	}
-	return found(levelError, "", "%s %s cannot be taken: %v", network, address, err)
+	return found(Error, "", "%s %s cannot be taken: %v", network, address, err)
 }
 
 // holder names who has a port, as far as this user may know.
