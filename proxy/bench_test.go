@@ -15,6 +15,7 @@ import (
 	"github.com/sallyport/sallyport/config"
 	"github.com/sallyport/sallyport/proxy/routing"
 	"github.com/sallyport/sallyport/proxy/target"
+	"github.com/sallyport/sallyport/proxy/tunnel"
 )
 
 // stub stands behind the RoundTripper seam and costs next to nothing.
@@ -120,7 +121,7 @@ func BenchmarkForward(b *testing.B) {
 	p := New(Options{Logger: zap.NewNop()})
 	g := &Generation{hosts: routing.NewHosts[*site](1)}
 	to := stub{http.Header{"Content-Type": {"text/plain"}, "Content-Length": {"13"}, "Date": {"x"}, "Server": {"x"}}}
-	if err := g.hosts.Add("a.test", only("a.test", &forward{proxy: p, to: to, tunnels: &tunnels{}})); err != nil {
+	if err := g.hosts.Add("a.test", only("a.test", &forward{proxy: p, to: to, tunnels: new(tunnel.Set)})); err != nil {
 		b.Fatal(err)
 	}
 	p.Commit(g)

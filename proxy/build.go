@@ -12,6 +12,7 @@ import (
 	"github.com/sallyport/sallyport/proxy/middleware/clientip"
 	"github.com/sallyport/sallyport/proxy/routing"
 	"github.com/sallyport/sallyport/proxy/tracing"
+	"github.com/sallyport/sallyport/proxy/tunnel"
 	"github.com/sallyport/sallyport/proxy/upstream"
 )
 
@@ -38,7 +39,7 @@ type Generation struct {
 // what it is until an option that shapes it changes.
 type pool struct {
 	*upstream.Pool
-	tunnels tunnels
+	tunnels tunnel.Set
 
 	mu    sync.Mutex
 	drain *time.Timer // runs while the pool is retired
@@ -170,7 +171,7 @@ func (p *pool) revive() {
 		p.drain = nil
 	}
 	p.Start()
-	p.tunnels.setClosed(false)
+	p.tunnels.SetClosed(false)
 }
 
 // retire ends the health checks, and calls drained when upgraded connections
@@ -190,5 +191,5 @@ func (p *pool) close() {
 		p.drain.Stop()
 	}
 	p.Stop()
-	p.tunnels.setClosed(true)
+	p.tunnels.SetClosed(true)
 }

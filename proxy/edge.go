@@ -10,6 +10,7 @@ import (
 	"github.com/sallyport/sallyport/proxy/exchange"
 	"github.com/sallyport/sallyport/proxy/internal/wire"
 	"github.com/sallyport/sallyport/proxy/target"
+	"github.com/sallyport/sallyport/proxy/tunnel"
 )
 
 // requestID is the field under which a request's id travels: through the
@@ -37,7 +38,7 @@ var (
 // there for the action to see; it must not pass them on.
 func (w *recorder) admit(r *http.Request, logger *zap.Logger) error {
 	named := r.Header["Connection"]
-	admitSocket(r)
+	tunnel.FromConnect(r)
 	deceiving := false
 	for name := range r.Header {
 		if forged(name) {

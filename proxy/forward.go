@@ -9,6 +9,7 @@ import (
 
 	"github.com/sallyport/sallyport/proxy/exchange"
 	"github.com/sallyport/sallyport/proxy/failure"
+	"github.com/sallyport/sallyport/proxy/tunnel"
 	"github.com/sallyport/sallyport/proxy/upstream"
 )
 
@@ -17,7 +18,7 @@ import (
 type forward struct {
 	proxy   *Proxy
 	to      http.RoundTripper // sets scheme and host of the request's URL
-	tunnels *tunnels          // where upgraded connections are kept
+	tunnels *tunnel.Set       // where upgraded connections are kept
 	silence time.Duration     // that an upgraded connection may keep; 0 is no limit
 	at      failure.Origin
 
@@ -50,7 +51,7 @@ func (f *forward) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		err = checkStatus(res, protocol)
 	}
 	if err == nil && protocol != "" && r.ProtoMajor > 1 {
-		err = checkSocket(res, out.Header.Get("Sec-Websocket-Key"))
+		err = tunnel.CheckAccept(res, out.Header.Get("Sec-Websocket-Key"))
 	}
 	if err != nil {
 		f.fail(w, r, body, err)

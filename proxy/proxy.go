@@ -203,11 +203,11 @@ func (p *Proxy) Part() {
 	defer p.commits.Unlock()
 	if g := p.current.Load(); g != nil {
 		for _, pool := range g.pools {
-			pool.tunnels.setClosed(true)
+			pool.tunnels.SetClosed(true)
 		}
 	}
 	for pool := range p.retired {
-		pool.tunnels.setClosed(true)
+		pool.tunnels.SetClosed(true)
 	}
 }
 

@@ -85,9 +85,9 @@ func (p *Proxy) Compare(g *Generation) []UpstreamChange {
 		switch is := g.pools[name]; is {
 		case was:
 		case nil:
-			list = append(list, UpstreamChange{name, "removed", was.tunnels.count()})
+			list = append(list, UpstreamChange{name, "removed", was.tunnels.Count()})
 		default:
-			list = append(list, UpstreamChange{name, "changed", was.tunnels.count()})
+			list = append(list, UpstreamChange{name, "changed", was.tunnels.Count()})
 		}
 	}
 	for name := range g.pools {

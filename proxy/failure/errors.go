@@ -17,6 +17,7 @@ var (
 		Hint: "the line \"memory is short\" says how much is in use: raise runtime.memory_limit, or lower limits.connections",
 	}
 	ErrTruncated            = errors.New("the server's response ended early")
+	ErrNotUpgraded          = fmt.Errorf("%w: it answered a WebSocket handshake with success, but without switching", upstream.ErrMalformed)
 	ErrBadUpgrade           = fmt.Errorf("%w: it switched to a protocol that was not asked for", upstream.ErrMalformed)
 	ErrBadStatus            = fmt.Errorf("%w: impossible status code", upstream.ErrMalformed)
 	ErrTooManyInformational = fmt.Errorf("%w: too many informational responses", upstream.ErrMalformed)

@@ -1,14 +1,9 @@
-package proxy
+package tunnel
 
 import (
 	"io"
 	"sync"
-	"time"
 )
-
-// partingLimit is how long an upgraded connection that we end may take: to come
-// to the end of a frame, to take our close frame and to answer it.
-const partingLimit = time.Second
 
 // direction is one of the two of a tunnel.
 type direction struct {
@@ -78,25 +73,5 @@ func (d *direction) say() {
 	}
 	if half, ok := d.to.(interface{ CloseWrite() error }); ok {
 		_ = half.CloseWrite()
-	}
-}
-
-// part ends a tunnel. Both ends of a WebSocket get a close frame first, as soon
-// as that is possible within partingLimit; what else they send is not passed on
-// any more. It does not wait.
-func (t *tunnel) part() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	switch {
-	case t.ended || t.leaving:
-	case !t.begun || !t.framed:
-		// Closing a TLS connection may wait seconds for a peer that does not
-		// read; neither a reload nor the next tunnel shall.
-		go t.close()
-	default:
-		t.leaving = true
-		t.leave = time.AfterFunc(partingLimit, t.close)
-		t.words.Go(t.up.part)
-		t.words.Go(t.down.part)
 	}
 }
