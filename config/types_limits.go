@@ -47,7 +47,8 @@ type Limits struct {
 	MinRateGrace time.Duration `yaml:"min_rate_grace" default:"30s" min:"1ms"`
 
 	// Time that an upgraded connection (WebSocket) may be silent in both
-	// directions before it is closed. 0 is no limit.
+	// directions before it is closed; a WebSocket's ends get a close frame
+	// (1001). 0 is no limit.
 	UpgradedIdleTimeout time.Duration `yaml:"upgraded_idle_timeout" default:"1h"`
 
 	// Time to connect to a server, TLS included; past it the client gets 504.

@@ -64,20 +64,21 @@ func goesAway(t *testing.T, who string, err error) {
 
 func TestBothEndsOfAWebSocketAreToldOfItsEnd(t *testing.T) {
 	for how, c := range map[string]struct {
-		limit time.Duration
-		end   func(w *world)
+		limit, silence time.Duration
+		end            func(w *world)
 	}{
-		"its server is gone from the configuration": {20 * time.Millisecond, func(w *world) { w.commit(sites("b.test", "http://127.0.0.1:1")) }},
-		"graceful stop": {2 * time.Second, func(w *world) { w.stop() }},
+		"its server is gone from the configuration": {20 * time.Millisecond, 0, func(w *world) { w.commit(sites("b.test", "http://127.0.0.1:1")) }},
+		"graceful stop":                   {2 * time.Second, 0, func(w *world) { w.stop() }},
+		"nobody said anything for a time": {time.Minute, 50 * time.Millisecond, func(*world) {}},
 	} {
-		end, limit := c.end, c.limit
+		end, limit, silence := c.end, c.limit, c.silence
 		for _, version := range []string{"HTTP/1.1", "HTTP/2", "HTTP/3"} {
 			t.Run(how+", "+version, func(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 				defer cancel()
 				address, ended := parted(t)
 				cfg := over3(sites("a.test", address))
-				cfg.Limits.ShutdownTimeout = limit
+				cfg.Limits.ShutdownTimeout, cfg.Limits.UpgradedIdleTimeout = limit, silence
 				w := start(t, cfg)
 				c := w.byVersion(ctx)[version]()
 				exchange(t, ctx, c, []byte("hello"))

@@ -103,8 +103,9 @@ var proofs = []struct {
 		"config/nginx/a.go":  "package nginx\nimport \"$M/tlsmgr\"\n",
 		"config/secret/a.go": "package secret\nimport \"$M/config\"\n",
 	}},
-	{rule: "nothing imports cmd", want: "cmd/sandbox/a.go:2 proxy/a_test.go:2", files: map[string]string{
+	{rule: "nothing imports cmd", want: "cmd/sandbox/a.go:2 cmd/sandbox/b.go:2 proxy/a_test.go:2", files: map[string]string{
 		"cmd/sandbox/a.go": "package main\nimport \"$M/cmd/sallyport\"\n",
+		"cmd/sandbox/b.go": "package main\nimport \"$M/cmd/sallyport/room\"\nimport \"$M/cmd/sandbox/room\"\n",
 		"proxy/a_test.go":  "package proxy\nimport \"$M/cmd/sandbox/stage\"\n",
 	}},
 	{rule: "certificate libraries stay in tlsmgr", want: "cmd/sallyport/a.go:2 config/a.go:2 config/a.go:3", files: map[string]string{

@@ -12,6 +12,9 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/sallyport/sallyport/cmd/sallyport/logging"
+	"github.com/sallyport/sallyport/cmd/sallyport/mount"
+	"github.com/sallyport/sallyport/cmd/sallyport/tables"
 	"github.com/sallyport/sallyport/config"
 	"github.com/sallyport/sallyport/proxy/admin"
 )
@@ -23,7 +26,7 @@ type control struct {
 	load    func() (*config.Config, config.Problems)
 	service serviceManager
 
-	logging *logging
+	logging *logging.Log
 	logger  *zap.Logger
 
 	reloading sync.Mutex
@@ -83,7 +86,8 @@ func (c *control) loop(stop func(), done <-chan error, signals <-chan os.Signal)
 				c.reload(context.Background())
 				continue
 			case syscall.SIGUSR1:
-				c.reopen()
+				c.logging.Outputs.Reopen()
+				c.logger.Info("logs reopened")
 				continue
 			}
 			urgency = urgency.after(received)
@@ -130,17 +134,9 @@ func (c *control) summary() string {
 	defer e.mu.Unlock()
 	text := fmt.Sprintf("STATUS=serving %d sites, configuration %s of %s", len(e.config.Sites), e.config.Hash(), e.loaded.Format(time.RFC3339))
 	if e.last != nil && !e.last.OK {
-		text += "; the last reload failed: " + oneLine(e.last.Error)
+		text += "; the last reload failed: " + tables.OneLine(e.last.Error)
 	}
 	return text
-}
-
-func (c *control) reopen() {
-	if err := c.logging.reopen(); err != nil {
-		c.logger.Error("logs not reopened", zap.Error(err), zap.String("hint", hintOf(err)))
-		return
-	}
-	c.logger.Info("logs reopened")
 }
 
 // level is how urgent a stop is. Each further signal makes it more so.
@@ -180,7 +176,7 @@ func (c *control) offer() {
 		Renew:    e.certificates.Renew,
 		Purge:    e.proxy.Purge,
 		Drain:    e.proxy.Drain,
-		LogLevel: c.logging.setLevel,
+		LogLevel: c.logging.SetLevel,
 		Explain:  e.explain,
 	})
 }
@@ -209,8 +205,8 @@ func (c *control) tryReload(ctx context.Context) admin.Reload {
 	began := time.Now()
 	result := admin.Reload{At: began.UTC()}
 	if stale := c.edge.stale(); stale != "" {
-		c.logger.Warn("the configuration file is not the one that was edited", zap.String("cause", stale), zap.String("hint", staleHint))
-		result.Problems = append(result.Problems, admin.Problem{Place: c.edge.path(), Message: stale, Hint: staleHint, Warning: true})
+		c.logger.Warn("the configuration file is not the one that was edited", zap.String("cause", stale), zap.String("hint", mount.StaleHint))
+		result.Problems = append(result.Problems, admin.Problem{Place: c.edge.path(), Message: stale, Hint: mount.StaleHint, Warning: true})
 	}
 	cfg, problems := c.load()
 	if err := problems.Err(); err != nil {

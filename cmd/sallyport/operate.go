@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sallyport/sallyport/cmd/sallyport/tables"
 	"github.com/sallyport/sallyport/config"
 	"github.com/sallyport/sallyport/proxy/admin"
 )
@@ -101,7 +102,7 @@ func newStatusCommand() *cobra.Command {
 			if err := c.Get(ctx, "/v1/status", &s); err != nil {
 				return err
 			}
-			if err := o.print(out, s, func(w io.Writer) { printStatus(w, &s) }); err != nil {
+			if err := o.print(out, s, func(w io.Writer) { tables.Status(w, &s) }); err != nil {
 				return err
 			}
 			if len(s.Problems) > 0 {
@@ -109,53 +110,6 @@ func newStatusCommand() *cobra.Command {
 			}
 			return nil
 		}))
-}
-
-func printStatus(w io.Writer, s *admin.Status) {
-	_, _ = fmt.Fprintf(w, "version\t%s, pid %d, up %v\n", s.Version, s.PID, s.Now.Sub(s.Started).Truncate(time.Second))
-	_, _ = fmt.Fprintf(w, "config\t%s (%s), loaded %v ago\n", s.Config.Path, s.Config.Hash, s.Now.Sub(s.Config.LoadedAt).Truncate(time.Second))
-	if s.Config.Stale != "" {
-		_, _ = fmt.Fprintf(w, "\t%s\n", s.Config.Stale)
-	}
-	if last := s.Config.Last; last != nil && !last.OK {
-		_, _ = fmt.Fprintf(w, "\tthe last reload, %v ago, failed: %s\n", s.Now.Sub(last.At).Truncate(time.Second), oneLine(last.Error))
-	}
-	_, _ = fmt.Fprintf(w, "traffic\t%.1f requests/s, %.1f failing, p50 %.1f ms, p99 %.1f ms, %d under way, %d connections\n",
-		s.Traffic.Rate, s.Traffic.Failing, s.Traffic.P50, s.Traffic.P99, s.Traffic.UnderWay, s.Connections.Open)
-	_, _ = fmt.Fprintf(w, "sites\t%d\n", len(s.Sites))
-	_, _ = fmt.Fprintln(w)
-	printCerts(w, s.Certificates)
-	if len(s.Credentials) > 0 {
-		_, _ = fmt.Fprintln(w, "\nCREDENTIAL\tSTATE\tZONES\tFINGERPRINT\tERROR")
-		for _, c := range s.Credentials {
-			state := "good"
-			if !c.OK {
-				state = "failing"
-			}
-			_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", c.Name, state, strings.Join(c.Zones, ","), orDash(c.Fingerprint), oneLine(c.Error))
-		}
-	}
-	if len(s.Upstreams) > 0 {
-		_, _ = fmt.Fprintln(w, "\nSERVER\tUPSTREAM\tSTATE\tUNDER WAY\tWAITING\tCAUSE")
-		for _, u := range s.Upstreams {
-			for _, m := range u.Servers {
-				_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%s\n", m.Address, u.Name, m.State, m.UnderWay, m.Waiting, oneLine(m.Cause))
-			}
-		}
-	}
-	if len(s.Events) > 0 {
-		_, _ = fmt.Fprintln(w, "\nWENT WRONG\tTIMES\tWHAT\tTO DO")
-		for _, e := range s.Events[:min(len(s.Events), 10)] {
-			_, _ = fmt.Fprintf(w, "%v ago\t%d\t%s\t%s\n", s.Now.Sub(e.At).Truncate(time.Second), e.Count, oneLine(strings.TrimSuffix(e.Message+": "+e.Error, ": ")), oneLine(e.Hint))
-		}
-	}
-}
-
-func orDash(text string) string {
-	if text == "" {
-		return "-"
-	}
-	return text
 }
 
 func newCertsCommand() *cobra.Command {
@@ -167,19 +121,8 @@ func newCertsCommand() *cobra.Command {
 			if err := c.Get(ctx, "/v1/certificates", &list); err != nil {
 				return err
 			}
-			return o.print(out, list, func(w io.Writer) { printCerts(w, list) })
+			return o.print(out, list, func(w io.Writer) { tables.Certificates(w, list) })
 		}))
-}
-
-func printCerts(w io.Writer, list []admin.Certificate) {
-	_, _ = fmt.Fprintln(w, "NAME\tSTATE\tDAYS\tISSUER\tZONE\tCREDENTIAL\tERROR")
-	for _, c := range list {
-		name := c.Name
-		if c.CoveredBy != "" {
-			name += " (" + c.CoveredBy + ")"
-		}
-		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", name, c.State, daysLeft(c), c.Issuer, orDash(c.Zone), orDash(c.Credential), oneLine(c.Error))
-	}
 }
 
 func newReloadCommand() *cobra.Command {
@@ -191,26 +134,11 @@ func newReloadCommand() *cobra.Command {
 			if err := c.Post(ctx, "/v1/reload", nil, &r); err != nil {
 				return err
 			}
-			if err := o.print(out, r, func(w io.Writer) { printReload(w, &r) }); err != nil || r.OK {
+			if err := o.print(out, r, func(w io.Writer) { tables.Reload(w, &r) }); err != nil || r.OK {
 				return err
 			}
 			return &exitError{err: errors.New(r.Error), hint: r.Hint}
 		}))
-}
-
-func printReload(w io.Writer, r *admin.Reload) {
-	for _, p := range r.Problems {
-		_, _ = fmt.Fprintf(w, "%s: %s\n", p.Place, p.Message)
-		if p.Hint != "" {
-			_, _ = fmt.Fprintf(w, "  hint: %s\n", p.Hint)
-		}
-	}
-	switch {
-	case r.OK && r.Changed:
-		_, _ = fmt.Fprintln(w, "configuration reloaded")
-	case r.OK:
-		_, _ = fmt.Fprintln(w, "configuration reloaded; the file is the same as before")
-	}
 }
 
 // acting makes a command that has something done.
@@ -247,7 +175,7 @@ func newDrainCommand() *cobra.Command {
 	var o operator
 	var undo bool
 	cmd := o.acting("drain SERVER", "Give a server no new requests",
-		"Take a server, by its address as the configuration has it, out of the choice: what is\nunder way there goes on. --undo takes that back. A restart forgets it.",
+		"Take a server, by its address as the configuration has it, out of the choice, for clients\nwith a sticky cookie too. What is under way there goes on, WebSockets for as long as they\nlike: status counts it. --undo takes that back; a reload keeps it, a restart forgets it.",
 		cobra.ExactArgs(1), "/v1/drain", func(args []string) url.Values {
 			return url.Values{"server": {args[0]}, "on": {strconv.FormatBool(!undo)}}
 		})

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
+	"github.com/sallyport/sallyport/cmd/sallyport/tables"
 	"github.com/sallyport/sallyport/config"
 	"github.com/sallyport/sallyport/proxy"
 	"github.com/sallyport/sallyport/proxy/admin"
@@ -40,7 +41,7 @@ func newPlanCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := o.print(out, p, func(w io.Writer) { printPlanned(w, &p) }); err != nil || p.OK {
+			if err := o.print(out, p, func(w io.Writer) { tables.Plan(w, &p) }); err != nil || p.OK {
 				return err
 			}
 			if p.Restart != "" {
@@ -48,30 +49,6 @@ func newPlanCommand() *cobra.Command {
 			}
 			return &exitError{code: exitConfig, err: errors.New("the configuration has problems"), hint: "see above"}
 		}))
-}
-
-func printPlanned(w io.Writer, p *admin.Plan) {
-	for _, one := range p.Problems {
-		_, _ = fmt.Fprintf(w, "%s: %s\n", one.Place, one.Message)
-		if one.Hint != "" {
-			_, _ = fmt.Fprintf(w, "  hint: %s\n", one.Hint)
-		}
-	}
-	switch {
-	case !p.OK && p.Restart == "":
-		return
-	case p.Against == "":
-		_, _ = fmt.Fprintln(w, "no instance runs: compared with nothing")
-	case len(p.Changes) == 0:
-		_, _ = fmt.Fprintf(w, "nothing changes (%s is loaded)\n", p.Against)
-		return
-	default:
-		_, _ = fmt.Fprintf(w, "%s is loaded, %s is planned\n", p.Against, p.Hash)
-	}
-	_, _ = fmt.Fprintln(w, "\nWHAT\tKIND\tNAME\tCONNECTIONS\tDETAIL")
-	for _, c := range p.Changes {
-		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\n", c.What, c.Kind, c.Name, c.Connections, oneLine(c.Detail))
-	}
 }
 
 // planOffline compares a configuration with nothing.

@@ -176,32 +176,6 @@ func TestWatcherWaitsForAChangeToBeComplete(t *testing.T) {
 	}
 }
 
-func TestAFileThatWasReplacedUnderItsMountIsTold(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, "sallyport.yaml")
-	if err := os.WriteFile(path, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	mounts := filepath.Join(dir, "mountinfo")
-	write := func(root string) {
-		t.Helper()
-		if err := os.WriteFile(mounts, fmt.Appendf(nil, "22 1 0:20 / / rw - overlay overlay rw\n36 35 98:0 %s %s rw - ext4 /dev/root rw\n", root, path), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	write("/srv/conf/sallyport.yaml")
-	if got := staleFile(path, mounts); got != "" {
-		t.Errorf("a good one: %q", got)
-	}
-	write("/srv/conf/sallyport.yaml//deleted")
-	if got := staleFile(path, mounts); !strings.Contains(got, "replaced") {
-		t.Errorf("a replaced one: %q", got)
-	}
-	if got := staleFile(path, "/nonexistent"); got != "" {
-		t.Errorf("without /proc: %q", got)
-	}
-}
-
 func TestHealthTurnsRedBeforeTheStop(t *testing.T) {
 	dir := shortDir(t)
 	path := writeConfig(t, dir, "limits: {pre_stop_delay: 1h}\n"+internalSite(greeter(t, "hello").URL))

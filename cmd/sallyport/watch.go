@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"syscall"
 	"time"
 )
 
@@ -79,4 +80,12 @@ func signature(path string) string {
 		return "directory"
 	}
 	return fmt.Sprintf("%d %d %v", info.ModTime().UnixNano(), info.Size(), identity(info))
+}
+
+// identity tells files apart that have the same name one after the other.
+func identity(info os.FileInfo) any {
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+		return [2]uint64{stat.Ino, uint64(stat.Dev)}
+	}
+	return nil
 }

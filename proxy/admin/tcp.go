@@ -5,8 +5,11 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
+	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 )
 
@@ -63,4 +66,26 @@ func (s *Server) knows(r *http.Request) bool {
 	}
 	a, b := sha256.Sum256([]byte(got)), sha256.Sum256([]byte(want))
 	return ok && subtle.ConstantTimeCompare(a[:], b[:]) == 1
+}
+
+// leastToken is how many characters a token has at least.
+const leastToken = 16
+
+// ReadToken reads a token from a file, for Options.Token: at each use, so that a
+// new one takes effect at once. Whatever is wrong with it, nobody gets in.
+func ReadToken(path string) (string, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return "", fmt.Errorf("admin.token_file: %w", err)
+	}
+	defer func() { _ = file.Close() }()
+	text, err := io.ReadAll(io.LimitReader(file, 4<<10))
+	if err != nil {
+		return "", fmt.Errorf("admin.token_file: %w", err)
+	}
+	token := strings.TrimSpace(string(text))
+	if len(token) < leastToken {
+		return "", errors.New("admin.token_file: the token is too short")
+	}
+	return token, nil
 }

@@ -1,6 +1,9 @@
 package admin
 
-import "time"
+import (
+	"strconv"
+	"time"
+)
 
 // Schema is the version of what the API answers: it grows by fields, and
 // changes its number when one changes its meaning or goes.
@@ -196,4 +199,15 @@ type Change struct {
 	// Connections are those that would be ended for it, once they have had
 	// limits.shutdown_timeout.
 	Connections int `json:"connections,omitempty"`
+}
+
+// Left is how many days a certificate is valid yet, for people: "-" for none.
+func (c Certificate) Left() string {
+	switch {
+	case c.DaysLeft == nil:
+		return "-"
+	case *c.DaysLeft < 0:
+		return "expired"
+	}
+	return strconv.Itoa(*c.DaysLeft)
 }

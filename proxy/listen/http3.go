@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -133,8 +134,27 @@ func (e *http3Engine) admit(ctx context.Context, client *quic.ClientInfo) (conte
 		e.conns.counters.refused.add(h3Full)
 		return nil, errFull
 	}
-	context.AfterFunc(ctx, func() { e.conns.caps.release(peer) })
-	return ctx, nil
+	shaken := new(atomic.Bool)
+	context.AfterFunc(ctx, func() {
+		e.conns.caps.release(peer)
+		if !shaken.Load() {
+			e.conns.counters.quic.failed.Add(1)
+			e.logger.Debug("QUIC handshake failed", zap.Stringer("client", client.RemoteAddr), zap.Error(context.Cause(ctx)))
+		}
+	})
+	return context.WithValue(ctx, shakenKey{}, shaken), nil
+}
+
+// shakenKey is where the context of a connection has the *atomic.Bool that is
+// set once its handshake is done.
+type shakenKey struct{}
+
+// shook notes that the handshake of a connection is done.
+func (e *http3Engine) shook(c *quic.Conn) {
+	if shaken, ok := c.Context().Value(shakenKey{}).(*atomic.Bool); ok {
+		shaken.Store(true)
+	}
+	e.conns.counters.quic.shook(c.ConnectionState().TLS)
 }
 
 func (e *http3Engine) quicConfig() *quic.Config {
@@ -169,6 +189,7 @@ func (e *http3Engine) accept(at *endpoint) {
 			}
 			return
 		}
+		e.shook(c)
 		go e.open(at, c).serve() // until the connection leaves the table
 	}
 }

@@ -15,11 +15,12 @@
 // # How it works
 //
 // One goroutine a connection reads. Each request's handler has one, out of those
-// that the connection keeps while it is in use (worker.go), and puts its frames, compressed, into the connection's one buffer under the
-// connection's lock. Who finds that nobody is about to write does so itself,
-// after it has let every goroutine that is ready run first: so the responses of
-// requests that were answered together leave in one record and one system call,
-// and one that comes alone leaves at once. See write.go.
+// that the connection keeps while it is in use (worker.go), and puts its frames,
+// compressed, into the connection's one buffer under the connection's lock. Who
+// finds that nobody is about to write does so itself, after it has let every
+// goroutine that is ready run first: so the responses of requests that were
+// answered together leave in one record and one system call, and one that comes
+// alone leaves at once. See write.go.
 //
 // A connection without a request comes to rest a little later (rest.go): it
 // holds no buffer, not even that of the TLS connection below it, no encoder, and
