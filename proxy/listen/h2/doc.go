@@ -33,8 +33,8 @@
 // Requests under way, those included that the client has reset and whose
 // handlers still run (Options.Streams); field sections, compressed and not;
 // bodies that nobody reads yet (1 MiB a connection); what waits to be written
-// (64 KiB and answers to control frames as much again); frames that bring nobody
-// forward, and requests that are taken back (guard.go). Who exceeds the last two
+// (64 KiB and one head, and answers to control frames as much again); frames that
+// bring nobody forward, and requests that are taken back (guard.go). Who exceeds the last two
 // gets GOAWAY with ENHANCE_YOUR_CALM.
 //
 // # What is refused

@@ -227,9 +227,7 @@ func (s *stream) send(p, q []byte, end bool) error {
 		}
 		n := int(min(int64(len(p)), frameSize, s.window, c.window))
 		if len(p) > 0 && n <= 0 || len(c.out) >= outLimit {
-			if err := s.await(); err != nil {
-				return err
-			}
+			s.await()
 			continue
 		}
 		last := end && n == len(p) && len(q) == 0
@@ -252,6 +250,24 @@ func (s *stream) send(p, q []byte, end bool) error {
 	return nil
 }
 
+// room waits for room in out, for a head or trailers: they have no window that
+// would bound what a client that does not read makes us hold. With the lock
+// held, which it releases meanwhile.
+func (s *stream) room() error {
+	for {
+		if err := s.writable(); err != nil {
+			return err
+		}
+		if err := s.response.late(); err != nil {
+			return err
+		}
+		if len(s.conn.out) < outLimit {
+			return nil
+		}
+		s.await()
+	}
+}
+
 // append puts a DATA frame into out. With the lock held.
 func (c *conn) append(s *stream, p []byte, last bool) {
 	flags := byte(0)
@@ -269,9 +285,8 @@ func (c *conn) append(s *stream, p []byte, last bool) {
 }
 
 // await waits for the client's window, or for room in out, until the write
-// deadline. With the lock held, which it releases and, unless it returns an
-// error, takes again.
-func (s *stream) await() error {
+// deadline. With the lock held, which it releases meanwhile.
+func (s *stream) await() {
 	c := s.conn
 	if s.wake == nil {
 		s.wake = make(chan struct{}, 1)
@@ -298,7 +313,6 @@ func (s *stream) await() error {
 		timer.Stop()
 	}
 	c.mu.Lock()
-	return nil
 }
 
 // tableSize sets what the client lets the encoder's table grow to (RFC 7541
