@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/sallyport/sallyport/proxy/exchange"
+	"github.com/sallyport/sallyport/proxy/failure"
+	"github.com/sallyport/sallyport/proxy/tunnel"
 	"github.com/sallyport/sallyport/proxy/upstream"
 )
 
@@ -16,9 +18,9 @@ import (
 type forward struct {
 	proxy   *Proxy
 	to      http.RoundTripper // sets scheme and host of the request's URL
-	tunnels *tunnels          // where upgraded connections are kept
+	tunnels *tunnel.Set       // where upgraded connections are kept
 	silence time.Duration     // that an upgraded connection may keep; 0 is no limit
-	at      origin
+	at      failure.Origin
 
 	host     string         // to send: "" or client for the client's, upstream for the server's own
 	upgrades []string       // protocols to switch to, beside websocket
@@ -28,7 +30,7 @@ type forward struct {
 // ServeHTTP forwards one request.
 func (f *forward) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := exchange.Of(r)
-	x.Upstream, x.Server = f.at.upstream, f.at.server
+	x.Upstream, x.Server = f.at.Upstream, f.at.Server
 	trip := &passage{Context: r.Context(), w: w, r: r}
 	out, body := trip.outgoing(x, &f.proxy.headers)
 	if body != nil {
@@ -49,7 +51,7 @@ func (f *forward) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		err = checkStatus(res, protocol)
 	}
 	if err == nil && protocol != "" && r.ProtoMajor > 1 {
-		err = checkSocket(res, out.Header.Get("Sec-Websocket-Key"))
+		err = tunnel.CheckAccept(res, out.Header.Get("Sec-Websocket-Key"))
 	}
 	if err != nil {
 		f.fail(w, r, body, err)
@@ -115,11 +117,11 @@ func checkStatus(res *http.Response, protocol string) error {
 	case res.StatusCode == http.StatusSwitchingProtocols:
 		err = checkUpgrade(res, protocol)
 	case res.StatusCode < 200 || res.StatusCode > 999:
-		err = errBadStatus
+		err = failure.ErrBadStatus
 	}
 	if err != nil {
 		_ = res.Body.Close()
-		err = answeredBy(res, err)
+		err = failure.AnsweredBy(res, err)
 	}
 	return err
 }
@@ -141,7 +143,7 @@ func (f *forward) respond(w http.ResponseWriter, r *http.Request, res *http.Resp
 		if broken := body.failure(); broken != nil {
 			err = fmt.Errorf("%w (%w)", broken, err)
 		}
-		f.proxy.cut(r, answeredBy(res, err))
+		f.proxy.cut(r, failure.AnsweredBy(res, err))
 	}
 	setTrailers(h, res.Trailer)
 }
@@ -156,14 +158,14 @@ func (f *forward) copyBody(w http.ResponseWriter, r *http.Request, res *http.Res
 	c := f.proxy.copiers.Get().(*copier)
 	defer c.release(&f.proxy.copiers)
 	if err := c.begin(w, res.Body, streams(res)); err != nil {
-		return &deliveryError{err}
+		return &failure.Delivery{Err: err}
 	}
 	err := c.copy(res.Body, &f.proxy.buffers)
 	switch {
 	case c.failed != nil:
-		return &deliveryError{c.failed}
+		return &failure.Delivery{Err: c.failed}
 	case err != nil:
-		return fmt.Errorf("%w: %w", errTruncated, err)
+		return fmt.Errorf("%w: %w", failure.ErrTruncated, err)
 	}
 	return nil
 }

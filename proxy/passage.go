@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/sallyport/sallyport/proxy/exchange"
+	"github.com/sallyport/sallyport/proxy/failure"
 	"github.com/sallyport/sallyport/proxy/upstream/h1"
 )
 
@@ -96,7 +97,7 @@ func (p *passage) recycle(headers *sync.Pool) {
 }
 
 // setURL takes the target in the form in which it is sent on verbatim; see
-// settle for those that are not of the common form. The server fills in
+// target.Settle for those that are not of the common form. The server fills in
 // scheme and host.
 func (p *passage) setURL() {
 	r := p.r
@@ -138,7 +139,7 @@ func (p *passage) Inform(status int, header http.Header) error {
 		return nil // 100 is sent by our own server, when the engine begins to read the body
 	}
 	if p.count++; p.count > mostInformational {
-		return errTooMany1xx
+		return failure.ErrTooManyInformational
 	}
 	h := p.w.Header()
 	kept := maps.Clone(h)

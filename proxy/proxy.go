@@ -11,7 +11,9 @@ import (
 
 	"github.com/sallyport/sallyport/proxy/accesslog/sink"
 	"github.com/sallyport/sallyport/proxy/exchange"
+	"github.com/sallyport/sallyport/proxy/failure"
 	"github.com/sallyport/sallyport/proxy/middleware/clientip"
+	"github.com/sallyport/sallyport/proxy/target"
 	"github.com/sallyport/sallyport/proxy/tracing"
 )
 
@@ -56,7 +58,7 @@ type Proxy struct {
 	options  Options
 	logger   *zap.Logger
 	current  atomic.Pointer[Generation]
-	failures *failureLog
+	failures *failure.Log
 	gateway  *clientip.Watch
 	buffers  sync.Pool // of *[copySize]byte
 	copiers  sync.Pool // of *copier
@@ -77,7 +79,7 @@ func New(o Options) *Proxy {
 	return &Proxy{
 		options:  o,
 		logger:   o.Logger,
-		failures: newFailureLog(),
+		failures: failure.NewLog(),
 		gateway:  clientip.NewWatch(clientip.Gateway()),
 		retired:  make(map[*pool]struct{}),
 		buffers:  sync.Pool{New: func() any { return new([copySize]byte) }},
@@ -160,7 +162,7 @@ func (p *Proxy) enter(w *recorder, r *http.Request) (*site, error) {
 		return nil, refused
 	}
 	if g == nil {
-		return nil, errStarting
+		return nil, failure.ErrStarting
 	}
 	if doubt != nil {
 		return nil, doubt
@@ -170,15 +172,15 @@ func (p *Proxy) enter(w *recorder, r *http.Request) (*site, error) {
 		return nil, err
 	}
 	if overloaded := p.options.Overloaded; overloaded != nil && overloaded() {
-		return nil, errOverloaded
+		return nil, failure.ErrOverloaded
 	}
-	s, err := g.router.route(r)
+	s, err := g.hosts.Of(r)
 	if err != nil {
 		return nil, err
 	}
 	w.Exchange.Site = s.name
 	w.Exchange.Pages, w.log = s.pages, s.log
-	return s, settle(r, s.merge)
+	return s, target.Settle(r, s.merge)
 }
 
 // Relieve drops what the current generation keeps only to be quicker. It is
@@ -201,11 +203,11 @@ func (p *Proxy) Part() {
 	defer p.commits.Unlock()
 	if g := p.current.Load(); g != nil {
 		for _, pool := range g.pools {
-			pool.tunnels.setClosed(true)
+			pool.tunnels.SetClosed(true)
 		}
 	}
 	for pool := range p.retired {
-		pool.tunnels.setClosed(true)
+		pool.tunnels.SetClosed(true)
 	}
 }
 

@@ -2,6 +2,8 @@ package proxy
 
 import (
 	"net/http"
+
+	"github.com/sallyport/sallyport/proxy/routing"
 )
 
 // RedirectHandler answers requests that came over plain HTTP: it sends clients
@@ -48,8 +50,8 @@ func (p *Proxy) RedirectHandler() http.Handler {
 
 // redirectToTLS sends a client to the same address over HTTPS.
 func redirectToTLS(w http.ResponseWriter, r *http.Request, port string) {
-	var buf hostBuffer
-	host, _ := normalizeHost(&buf, r.Host) // enter saw that it is one
+	var buf routing.HostBuffer
+	host, _ := routing.Host(&buf, r.Host) // enter saw that it is one
 	location := string(host)
 	if r.Host[0] == '[' {
 		location = "[" + location + "]"

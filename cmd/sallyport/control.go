@@ -12,6 +12,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/sallyport/sallyport/cmd/sallyport/logging"
 	"github.com/sallyport/sallyport/cmd/sallyport/mount"
 	"github.com/sallyport/sallyport/cmd/sallyport/tables"
 	"github.com/sallyport/sallyport/config"
@@ -25,7 +26,7 @@ type control struct {
 	load    func() (*config.Config, config.Problems)
 	service serviceManager
 
-	logging *logging
+	logging *logging.Log
 	logger  *zap.Logger
 
 	reloading sync.Mutex
@@ -85,7 +86,8 @@ func (c *control) loop(stop func(), done <-chan error, signals <-chan os.Signal)
 				c.reload(context.Background())
 				continue
 			case syscall.SIGUSR1:
-				c.reopen()
+				c.logging.Outputs.Reopen()
+				c.logger.Info("logs reopened")
 				continue
 			}
 			urgency = urgency.after(received)
@@ -137,14 +139,6 @@ func (c *control) summary() string {
 	return text
 }
 
-func (c *control) reopen() {
-	if err := c.logging.reopen(); err != nil {
-		c.logger.Error("logs not reopened", zap.Error(err), zap.String("hint", hintOf(err)))
-		return
-	}
-	c.logger.Info("logs reopened")
-}
-
 // level is how urgent a stop is. Each further signal makes it more so.
 type level int
 
@@ -182,7 +176,7 @@ func (c *control) offer() {
 		Renew:    e.certificates.Renew,
 		Purge:    e.proxy.Purge,
 		Drain:    e.proxy.Drain,
-		LogLevel: c.logging.setLevel,
+		LogLevel: c.logging.SetLevel,
 		Explain:  e.explain,
 	})
 }

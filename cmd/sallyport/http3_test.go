@@ -54,6 +54,21 @@ func TestProcessServesHTTP3AndAnnouncesExtendedConnect(t *testing.T) {
 	if status, body := page(t, &http.Client{Transport: over3, Timeout: patience}, "https://app.localhost/"); status != 200 || body != "hello" {
 		t.Errorf("got %d %q", status, body)
 	}
+	metricsNow := scraper(t, dir)
+	until(t, "HTTP/3 is in the metrics", func() bool {
+		text := metricsNow()
+		for _, want := range []string{
+			`sallyport_tls_handshakes_total{resumed="false",transport="quic",version="1.3"} 1`,
+			`sallyport_connections{transport="quic"} 1`, `sallyport_connections{transport="tcp"} 1`,
+			`sallyport_streams_total{protocol="h3"} 1`, `sallyport_streams_total{protocol="h2"} 1`,
+		} {
+			if !strings.Contains(text, "\n"+want+"\n") {
+				t.Logf("not there yet: %s", want)
+				return false
+			}
+		}
+		return true
+	})
 	if !announcesExtendedConnect(t, address, &tls.Config{RootCAs: roots, ServerName: "app.localhost", NextProtos: []string{"h2"}}) {
 		t.Error("extended CONNECT is not announced")
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/sallyport/sallyport/config"
 	"github.com/sallyport/sallyport/proxy"
+	"github.com/sallyport/sallyport/proxy/listen"
 	"github.com/sallyport/sallyport/tlsmgr"
 )
 
@@ -115,10 +116,10 @@ func newSnapshots(e *edge) *snapshots {
 		name, help string
 		labels     []string
 	}{
-		{"connections", "Connections of clients over TCP.", nil},
-		{"connections_total", "Connections of clients over TCP that were accepted.", nil},
-		{"tls_handshakes_total", "TLS handshakes over TCP that succeeded, by version and whether a session was resumed.", []string{"version", "resumed"}},
-		{"tls_handshake_failures_total", "TLS handshakes over TCP that failed.", nil},
+		{"connections", "Connections of clients, over tcp and quic.", []string{"transport"}},
+		{"connections_total", "Connections of clients that were accepted, over tcp and quic.", []string{"transport"}},
+		{"tls_handshakes_total", "TLS handshakes that succeeded, over tcp and quic, by version and whether a session was resumed.", []string{"transport", "version", "resumed"}},
+		{"tls_handshake_failures_total", "TLS handshakes that failed, over tcp and quic.", []string{"transport"}},
 		{"certificate_not_after_timestamp_seconds", "When the certificate that is served for a name ends.", []string{"name", "issuer"}},
 		{"certificate_state", "1 for the state that a name's certificate is in.", []string{"name", "state"}},
 		{"certificate_failures", "Orders for a name that have failed since the last that did not.", []string{"name"}},
@@ -159,13 +160,10 @@ func (s *snapshots) Collect(to chan<- prometheus.Metric) {
 	}
 	e := s.edge
 	counts := e.listeners.Counts()
-	gauge("connections", float64(counts.Open))
-	count("connections_total", counts.Accepted)
-	count("tls_handshakes_total", counts.TLS12, "1.2", "false")
-	count("tls_handshakes_total", counts.TLS12Resumed, "1.2", "true")
-	count("tls_handshakes_total", counts.TLS13, "1.3", "false")
-	count("tls_handshakes_total", counts.TLS13Resumed, "1.3", "true")
-	count("tls_handshake_failures_total", counts.Failed)
+	transportMetrics("tcp", counts.TCP, gauge, count)
+	count("tls_handshakes_total", counts.TCP.TLS12, "tcp", "1.2", "false")
+	count("tls_handshakes_total", counts.TCP.TLS12Resumed, "tcp", "1.2", "true")
+	transportMetrics("quic", counts.QUIC, gauge, count)
 	for _, c := range e.certificates.Status() {
 		if !c.NotAfter.IsZero() {
 			gauge("certificate_not_after_timestamp_seconds", float64(c.NotAfter.Unix()), c.Name, c.Issuer)
@@ -187,9 +185,18 @@ func (s *snapshots) Collect(to chan<- prometheus.Metric) {
 	sent, dropped := e.proxy.Spans()
 	count("spans_sent_total", sent)
 	count("spans_dropped_total", dropped)
-	for _, loss := range e.logging.outputs.Losses() {
+	for _, loss := range e.logging.Outputs.Losses() {
 		count("log_lines_dropped_total", loss.Lines, loss.Output)
 	}
+}
+
+// transportMetrics tells of the connections over TCP, or over QUIC.
+func transportMetrics(name string, t listen.Transport, gauge func(string, float64, ...string), count func(string, uint64, ...string)) {
+	gauge("connections", float64(t.Open), name)
+	count("connections_total", t.Accepted, name)
+	count("tls_handshakes_total", t.TLS13, name, "1.3", "false")
+	count("tls_handshakes_total", t.TLS13Resumed, name, "1.3", "true")
+	count("tls_handshake_failures_total", t.Failed, name)
 }
 
 // upstreamMetrics tells of upstreams. One server can stand in an upstream twice:

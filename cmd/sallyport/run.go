@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
+	"github.com/sallyport/sallyport/cmd/sallyport/logging"
 	"github.com/sallyport/sallyport/config"
 )
 
@@ -63,11 +64,11 @@ func serve(ctx context.Context, options serveOptions) (err error) {
 	if err := problems.Err(); err != nil {
 		return err
 	}
-	logger, err := newLogging(loggingOptions{cfg.Log, options.stdout, options.stderr})
+	logger, err := logging.New(logging.Options{Config: cfg.Log, Stdout: options.stdout, Stderr: options.stderr})
 	if err != nil {
 		return err
 	}
-	defer logger.start()()
+	defer logger.Start()()
 	defer zap.RedirectStdLog(logger.Named("library"))()
 	logger.Info("starting", zap.String("version", version()), zap.Int("pid", os.Getpid()))
 	options.sealed.log(logger.Logger)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/sallyport/sallyport/config"
 	"github.com/sallyport/sallyport/proxy/admin"
+	"github.com/sallyport/sallyport/proxy/listen"
 	"github.com/sallyport/sallyport/proxy/metrics"
 	"github.com/sallyport/sallyport/proxy/upstream"
 	"github.com/sallyport/sallyport/tlsmgr"
@@ -57,8 +58,9 @@ func (e *edge) pulse() admin.Pulse {
 	hash, loaded := e.config.Hash(), e.loaded
 	e.mu.Unlock()
 	now := time.Now().UTC()
+	counts := e.listeners.Counts()
 	return admin.Pulse{
-		Now: now, Problems: e.health(), Open: e.listeners.Counts().Open, Traffic: e.traffic(now),
+		Now: now, Problems: e.health(), Open: counts.Open(), Traffic: e.traffic(now),
 		Revision: fmt.Sprintf("%s-%d-%d", hash, loaded.UnixMilli(), e.events.Revision()),
 	}
 }
@@ -80,8 +82,20 @@ func (e *edge) listenerStatus() []admin.Listener {
 
 func connectionStatus(e *edge) admin.Connections {
 	counts := e.listeners.Counts()
-	all, resumed := counts.Handshakes()
-	return admin.Connections{Open: counts.Open, Accepted: counts.Accepted, Handshakes: all, Resumed: resumed, Failed: counts.Failed}
+	c := admin.Connections{Open: counts.Open()}
+	for _, transport := range []*listen.Transport{&counts.TCP, &counts.QUIC} {
+		all, resumed := transport.Handshakes()
+		c.Accepted += transport.Accepted
+		c.Handshakes += all
+		c.Resumed += resumed
+		c.Failed += transport.Failed
+	}
+	for _, one := range counts.Refused {
+		if one.OfConnections {
+			c.Refused += one.Count
+		}
+	}
+	return c
 }
 
 func (e *edge) traffic(now time.Time) admin.Traffic {

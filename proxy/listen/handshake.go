@@ -62,11 +62,11 @@ func (h *handshaker) shake(plain net.Conn) {
 	// No context: a context that can end costs a goroutine per handshake. The
 	// deadline bounds it, and a stop cuts the connection.
 	if err := secure.HandshakeContext(context.Background()); err != nil {
-		h.conns.counters.failed.Add(1)
+		h.conns.counters.tcp.failed.Add(1)
 		h.refuse(plain, err)
 		return
 	}
-	h.conns.counters.shook(secure.ConnectionState())
+	h.conns.counters.tcp.shook(secure.ConnectionState())
 	_ = plain.SetDeadline(time.Time{})
 	select {
 	case h.ready <- secure:

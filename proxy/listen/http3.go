@@ -151,17 +151,30 @@ func (e *http3Engine) admit(ctx context.Context, client *quic.ClientInfo) (conte
 		e.conns.counters.refused.add(h3Full)
 		return nil, errFull
 	}
+	shaken := new(atomic.Bool)
 	e.shaking.Add(1)
-	shaken := sync.OnceFunc(func() { e.shaking.Add(-1) })
 	context.AfterFunc(ctx, func() {
-		shaken()
 		e.conns.caps.release(peer)
+		if shaken.CompareAndSwap(false, true) {
+			e.shaking.Add(-1)
+			e.conns.counters.quic.failed.Add(1)
+			e.logger.Debug("QUIC handshake failed", zap.Stringer("client", client.RemoteAddr), zap.Error(context.Cause(ctx)))
+		}
 	})
 	return context.WithValue(ctx, shakenKey{}, shaken), nil
 }
 
-// shakenKey is the key of a function that says that a handshake has ended.
+// shakenKey is where the context of a connection has the *atomic.Bool that is
+// set once its handshake has ended.
 type shakenKey struct{}
+
+// shook notes that the handshake of a connection is done.
+func (e *http3Engine) shook(c *quic.Conn) {
+	if shaken, ok := c.Context().Value(shakenKey{}).(*atomic.Bool); ok && shaken.CompareAndSwap(false, true) {
+		e.shaking.Add(-1)
+	}
+	e.conns.counters.quic.shook(c.ConnectionState().TLS)
+}
 
 // lastHandshakes waits until the handshakes that have begun have ended.
 func (e *http3Engine) lastHandshakes(ctx context.Context) {
@@ -221,9 +234,7 @@ func (e *http3Engine) accept(at *endpoint) {
 			}
 			return
 		}
-		if shaken, ok := c.Context().Value(shakenKey{}).(func()); ok {
-			shaken()
-		}
+		e.shook(c)
 		go e.open(at, c).serve() // until the connection leaves the table
 	}
 }

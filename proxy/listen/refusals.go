@@ -17,6 +17,9 @@ type Refusal struct {
 	// Reason is one of a closed set; see the constants of kind.
 	Reason string
 
+	// OfConnections is true if a limit kept a whole connection out.
+	OfConnections bool
+
 	Count uint64 // since the listeners were opened
 }
 
@@ -42,20 +45,20 @@ const (
 )
 
 var kindNames = [kinds]Refusal{
-	h1Malformed: {Protocol: "h1", Reason: "malformed"},        // 400, 417, 501, 505
-	h1TooLarge:  {Protocol: "h1", Reason: "too_large"},        // 414, 431
-	h1Timeout:   {Protocol: "h1", Reason: "timeout"},          // 408
-	h2Malformed: {Protocol: "h2", Reason: "malformed"},        // RST_STREAM or 400
-	h2TooLarge:  {Protocol: "h2", Reason: "too_large"},        // 414, 431
-	h2Streams:   {Protocol: "h2", Reason: "too_many_streams"}, // RST_STREAM REFUSED_STREAM
-	h2Flood:     {Protocol: "h2", Reason: "flood"},            // GOAWAY ENHANCE_YOUR_CALM
-	h2Protocol:  {Protocol: "h2", Reason: "protocol_error"},   // GOAWAY with any other error
-	h3Malformed: {Protocol: "h3", Reason: "malformed"},        // 400
-	h3Flood:     {Protocol: "h3", Reason: "flood"},            // H3_EXCESSIVE_LOAD
-	h3Full:      {Protocol: "h3", Reason: "full"},             // CONNECTION_REFUSED: a cap, or memory is short
-	tcpAddress:  {Protocol: "tcp", Reason: "per_address"},     // limits.connections_per_address
-	tcpMemory:   {Protocol: "tcp", Reason: "memory"},          // memory is short
-	tcpSlow:     {Protocol: "tcp", Reason: "slow"},            // reads slower than limits.min_rate
+	h1Malformed: {Protocol: "h1", Reason: "malformed"},                         // 400, 417, 501, 505
+	h1TooLarge:  {Protocol: "h1", Reason: "too_large"},                         // 414, 431
+	h1Timeout:   {Protocol: "h1", Reason: "timeout"},                           // 408
+	h2Malformed: {Protocol: "h2", Reason: "malformed"},                         // RST_STREAM or 400
+	h2TooLarge:  {Protocol: "h2", Reason: "too_large"},                         // 414, 431
+	h2Streams:   {Protocol: "h2", Reason: "too_many_streams"},                  // RST_STREAM REFUSED_STREAM
+	h2Flood:     {Protocol: "h2", Reason: "flood"},                             // GOAWAY ENHANCE_YOUR_CALM
+	h2Protocol:  {Protocol: "h2", Reason: "protocol_error"},                    // GOAWAY with any other error
+	h3Malformed: {Protocol: "h3", Reason: "malformed"},                         // 400
+	h3Flood:     {Protocol: "h3", Reason: "flood"},                             // H3_EXCESSIVE_LOAD
+	h3Full:      {Protocol: "h3", Reason: "full", OfConnections: true},         // CONNECTION_REFUSED: a cap, or memory is short
+	tcpAddress:  {Protocol: "tcp", Reason: "per_address", OfConnections: true}, // limits.connections_per_address
+	tcpMemory:   {Protocol: "tcp", Reason: "memory", OfConnections: true},      // memory is short
+	tcpSlow:     {Protocol: "tcp", Reason: "slow"},                             // reads slower than limits.min_rate
 }
 
 // refusals counts them.

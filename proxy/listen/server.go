@@ -20,8 +20,8 @@ const (
 	afterCut = 5 * time.Second
 
 	// lastRequest is how long a stop leaves connections without a request
-	// open: a request may be on its way, and its client could not know whether
-	// it was served. Its answer says that it was the last.
+	// open when none of them stirs: a request may be on its way, and its client
+	// could not know whether it was served. Its answer says that it was the last.
 	lastRequest = time.Second
 
 	// hurriedLimit takes the place of ShutdownTimeout once Hurry was called.
@@ -109,8 +109,9 @@ func (s *Server) Files() ([]Passed, error) {
 //
 // What is under way: handshakes, requests being answered, and upgraded
 // connections. HTTP/2 and HTTP/3 clients are told by GOAWAY, HTTP/1.1 clients by
-// Connection: close; a connection without a request is closed after a second, so
-// that a request on its way to us finds somebody.
+// Connection: close; connections without a request are closed when for a second
+// none of them has got any further, so that a request on its way to us finds
+// somebody.
 func (s *Server) Run(ctx context.Context) error {
 	background := context.WithoutCancel(ctx) // a stop must not cancel requests
 	watching, unwatch := context.WithCancel(background)
@@ -318,7 +319,9 @@ func (s *Server) parting() (off func()) {
 }
 
 // lastRequests returns when no connection is without a request any more, when
-// they have had their time, or with ctx.
+// none of them has got any further for a while, or with ctx. What does get
+// further is let: a busy machine may take seconds to shake the hands of those
+// who came last.
 func (s *Server) lastRequests(ctx context.Context) {
 	const look = 20 * time.Millisecond
 	hurried := s.hurried.Done()
@@ -326,7 +329,15 @@ func (s *Server) lastRequests(ctx context.Context) {
 	defer over.Stop()
 	ticker := time.NewTicker(look)
 	defer ticker.Stop()
-	for s.conns.count(fresh)+s.conns.count(idle) > 0 {
+	for before := 0; ; {
+		n := s.conns.count(fresh) + s.conns.count(idle)
+		if n == 0 {
+			return
+		}
+		if n != before {
+			before = n
+			over.Reset(lastRequest)
+		}
 		select {
 		case <-ticker.C:
 		case <-over.C:

@@ -107,7 +107,7 @@ func (x *exchange) attempt(c *conn) error {
 
 // send writes the request, or what there is of it, and arranges for the rest.
 func (x *exchange) send() error {
-	x.wrote, x.writeErr = x.c.nc.Write(x.out.wire)
+	x.wrote, x.writeErr = x.c.stream.Write(x.out.wire)
 	switch {
 	case x.writeErr != nil && x.wrote == 0:
 		return x.writeErr // whatever the server may say, it is not an answer
