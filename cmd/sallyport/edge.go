@@ -113,7 +113,7 @@ func openEdge(ctx context.Context, options edgeOptions) (_ *edge, err error) {
 	open := e.listenOptions(e.config)
 	open.Passed = options.passed
 	if before := options.before; before != nil {
-		open.Passed, open.HoldUDP = before.sockets, before.udpFree
+		open.Passed = before.sockets
 	}
 	if e.listeners, err = listen.Open(ctx, open); err != nil {
 		return nil, err

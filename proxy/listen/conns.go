@@ -2,12 +2,14 @@ package listen
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/sallyport/sallyport/proxy/internal/socket"
@@ -85,6 +87,15 @@ func (c *conn) Read(p []byte) (int, error) { return c.stream.Read(p) }
 func (c *conn) SetWriteDeadline(t time.Time) error {
 	c.bounded.Store(!t.IsZero())
 	return c.Conn.SetWriteDeadline(t)
+}
+
+// SyscallConn is for an engine that waits for something to read without a buffer
+// to read into.
+func (c *conn) SyscallConn() (syscall.RawConn, error) {
+	if socket, ok := c.Conn.(syscall.Conn); ok {
+		return socket.SyscallConn()
+	}
+	return nil, errors.ErrUnsupported
 }
 
 // rest notes that the connection is without a request from now on.
