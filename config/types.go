@@ -78,6 +78,7 @@ type Config struct {
 
 	source *source
 	digest [sha256.Size]byte
+	blank  Upstream // what a server's address that names no upstream stands for
 }
 
 // Listen says which addresses the proxy accepts connections on.

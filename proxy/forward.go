@@ -11,6 +11,7 @@ import (
 	"github.com/sallyport/sallyport/proxy/failure"
 	"github.com/sallyport/sallyport/proxy/tunnel"
 	"github.com/sallyport/sallyport/proxy/upstream"
+	"github.com/sallyport/sallyport/proxy/upstream/h1"
 )
 
 // forward is the action that sends requests to a server and copies its
@@ -31,7 +32,8 @@ type forward struct {
 func (f *forward) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := exchange.Of(r)
 	x.Upstream, x.Server = f.at.Upstream, f.at.Server
-	trip := &passage{Context: r.Context(), w: w, r: r}
+	trip := f.proxy.passages.Get().(*passage)
+	trip.Context, trip.w, trip.r = r.Context(), w, r
 	out, body := trip.outgoing(x, &f.proxy.headers)
 	if body != nil {
 		// The server may answer before it has read everything, and both may
@@ -62,8 +64,8 @@ func (f *forward) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	f.respond(w, r, res, body)
-	if res.ProtoMajor == 1 && x.Attempts == 1 {
-		trip.recycle(&f.proxy.headers)
+	if own, ok := res.Body.(h1.Recycler); ok && x.Attempts == 1 && body == nil && own.Recycle() {
+		trip.recycle(f.proxy)
 	}
 }
 
@@ -129,8 +131,8 @@ func checkStatus(res *http.Response, protocol string) error {
 // respond copies a response to the client.
 func (f *forward) respond(w http.ResponseWriter, r *http.Request, res *http.Response, body *requestBody) {
 	defer res.Body.Close()
-	h := w.Header()
-	copyResponseHeader(h, res.Header)
+	piecewise := streams(res) // before anybody changes the header, which may be that of the answer
+	h := answerHeader(w, res.Header)
 	announceTrailers(h, res.Trailer)
 	if r.ProtoMajor == 1 && body.unread() {
 		// Whether the rest of the body will be well-formed is not known, so
@@ -139,7 +141,7 @@ func (f *forward) respond(w http.ResponseWriter, r *http.Request, res *http.Resp
 	}
 	defer patient(w, r, res)()
 	w.WriteHeader(res.StatusCode)
-	if err := f.copyBody(w, r, res); err != nil {
+	if err := f.copyBody(w, r, res, piecewise); err != nil {
 		if broken := body.failure(); broken != nil {
 			err = fmt.Errorf("%w (%w)", broken, err)
 		}
@@ -151,13 +153,13 @@ func (f *forward) respond(w http.ResponseWriter, r *http.Request, res *http.Resp
 // copyBody copies a response's body. What has no announced length may be a
 // stream that somebody watches, so each piece of it is pushed out as it comes;
 // with a length, pushing is left to the buffers' being full, which is cheaper.
-func (f *forward) copyBody(w http.ResponseWriter, r *http.Request, res *http.Response) error {
+func (f *forward) copyBody(w http.ResponseWriter, r *http.Request, res *http.Response, piecewise bool) error {
 	if r.Method == http.MethodHead || res.Body == http.NoBody {
 		return nil
 	}
 	c := f.proxy.copiers.Get().(*copier)
 	defer c.release(&f.proxy.copiers)
-	if err := c.begin(w, res.Body, streams(res)); err != nil {
+	if err := c.begin(w, res.Body, piecewise); err != nil {
 		return &failure.Delivery{Err: err}
 	}
 	err := c.copy(res.Body, &f.proxy.buffers)

@@ -63,6 +63,7 @@ type Proxy struct {
 	buffers  sync.Pool // of *[copySize]byte
 	copiers  sync.Pool // of *copier
 	headers  sync.Pool // of http.Header, empty
+	passages sync.Pool // of *passage, empty
 
 	commits sync.Mutex
 	retired map[*pool]struct{} // those that drain
@@ -83,7 +84,8 @@ func New(o Options) *Proxy {
 		gateway:  clientip.NewWatch(clientip.Gateway()),
 		retired:  make(map[*pool]struct{}),
 		buffers:  sync.Pool{New: func() any { return new([copySize]byte) }},
-		headers:  sync.Pool{New: func() any { return make(http.Header, 24) }},
+		headers:  sync.Pool{New: func() any { return make(http.Header, 8) }},
+		passages: sync.Pool{New: func() any { return new(passage) }},
 		copiers:  sync.Pool{New: func() any { return new(copier) }},
 	}
 }
@@ -92,7 +94,8 @@ func New(o Options) *Proxy {
 func (p *Proxy) ServeHTTP(rw http.ResponseWriter, original *http.Request) {
 	w, r := p.open(rw, original)
 	if p.observed() {
-		defer p.observe(w, r)()
+		p.began(w, r)
+		defer p.done(w, r)
 	}
 	defer p.rescue(w, r)
 	s, err := p.enter(w, r)
@@ -117,23 +120,25 @@ func (p *Proxy) observed() bool {
 	return g != nil && g.tracer != nil
 }
 
-// observe tells the observers of a request; what it returns tells them of its
-// end. The header of r is that of the client as far as admit lets it through.
-func (p *Proxy) observe(w *recorder, r *http.Request) func() {
+// began tells the observers of a request.
+func (p *Proxy) began(w *recorder, r *http.Request) {
 	for _, o := range p.options.Observers {
 		o.Began(r, &w.Exchange)
 	}
-	return func() {
-		took := time.Since(w.Exchange.Started)
-		for _, o := range p.options.Observers {
-			o.Done(r, &w.Exchange, took)
-		}
-		if w.log != nil {
-			w.log.Done(r, &w.Exchange, took)
-		}
-		if w.span != nil {
-			p.spanDone(w, r, took)
-		}
+}
+
+// done tells them of its end. The header of r is that of the client as far as
+// admit lets it through.
+func (p *Proxy) done(w *recorder, r *http.Request) {
+	took := time.Since(w.Exchange.Started)
+	for _, o := range p.options.Observers {
+		o.Done(r, &w.Exchange, took)
+	}
+	if w.log != nil {
+		w.log.Done(r, &w.Exchange, took)
+	}
+	if w.span != nil {
+		p.spanDone(w, r, took)
 	}
 }
 

@@ -19,7 +19,8 @@ func (p *Proxy) RedirectHandler() http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, original *http.Request) {
 		w, r := p.open(rw, original)
 		if p.observed() {
-			defer p.observe(w, r)()
+			p.began(w, r)
+			defer p.done(w, r)
 		}
 		defer p.rescue(w, r)
 		s, err := p.enter(w, r)
