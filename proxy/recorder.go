@@ -47,6 +47,12 @@ func (w *recorder) Refuse(rw http.ResponseWriter, r *http.Request, err error) {
 // Unwrap is for [http.ResponseController].
 func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
+// Adopt lets the server take a map as the header of the answer, if it can.
+func (w *recorder) Adopt(h http.Header) bool {
+	server, ok := w.ResponseWriter.(adopter)
+	return ok && server.Adopt(h)
+}
+
 // begin runs the hooks when the final head goes out.
 func (w *recorder) begin(status int) {
 	w.begun = true

@@ -12,10 +12,12 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/sallyport/sallyport/cmd/sallyport/logging"
 	"github.com/sallyport/sallyport/cmd/sallyport/mount"
 	"github.com/sallyport/sallyport/cmd/sallyport/tables"
 	"github.com/sallyport/sallyport/config"
 	"github.com/sallyport/sallyport/proxy/admin"
+	"github.com/sallyport/sallyport/proxy/pressure"
 )
 
 // control turns signals, requests of the admin API and changed files into what
@@ -25,8 +27,9 @@ type control struct {
 	load    func() (*config.Config, config.Problems)
 	service serviceManager
 
-	logging *logging
+	logging *logging.Log
 	logger  *zap.Logger
+	pacer   *pressure.Pacer
 
 	reloading sync.Mutex
 	upgrading sync.Mutex
@@ -85,7 +88,8 @@ func (c *control) loop(stop func(), done <-chan error, signals <-chan os.Signal)
 				c.reload(context.Background())
 				continue
 			case syscall.SIGUSR1:
-				c.reopen()
+				c.logging.Outputs.Reopen()
+				c.logger.Info("logs reopened")
 				continue
 			}
 			urgency = urgency.after(received)
@@ -137,14 +141,6 @@ func (c *control) summary() string {
 	return text
 }
 
-func (c *control) reopen() {
-	if err := c.logging.reopen(); err != nil {
-		c.logger.Error("logs not reopened", zap.Error(err), zap.String("hint", hintOf(err)))
-		return
-	}
-	c.logger.Info("logs reopened")
-}
-
 // level is how urgent a stop is. Each further signal makes it more so.
 type level int
 
@@ -182,7 +178,7 @@ func (c *control) offer() {
 		Renew:    e.certificates.Renew,
 		Purge:    e.proxy.Purge,
 		Drain:    e.proxy.Drain,
-		LogLevel: c.logging.setLevel,
+		LogLevel: c.logging.SetLevel,
 		Explain:  e.explain,
 	})
 }
@@ -235,7 +231,7 @@ func (c *control) tryReload(ctx context.Context) admin.Reload {
 			zap.Error(err), zap.String("hint", hintOf(err)))
 		return result
 	}
-	tuneMemory(cfg.Runtime, c.logger)
+	tuneMemory(cfg.Runtime, c.pacer, c.logger)
 	c.logger.Info("configuration reloaded", zap.Int("sites", len(cfg.Sites)), zap.String("hash", cfg.Hash()),
 		zap.Int64("duration_ms", time.Since(began).Milliseconds()))
 	result.OK, result.Changed = true, cfg.Hash() != before

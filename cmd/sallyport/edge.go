@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
 
+	"github.com/sallyport/sallyport/cmd/sallyport/logging"
 	"github.com/sallyport/sallyport/cmd/sallyport/mount"
 	"github.com/sallyport/sallyport/config"
 	"github.com/sallyport/sallyport/proxy"
@@ -39,7 +40,7 @@ type edge struct {
 	roots          *x509.CertPool
 	credentialsDir string
 	logger         *zap.Logger
-	logging        *logging
+	logging        *logging.Log
 
 	started  time.Time
 	events   *admin.Events
@@ -65,7 +66,8 @@ type edge struct {
 type edgeOptions struct {
 	config         *config.Config
 	credentialsDir string
-	logging        *logging
+	logging        *logging.Log
+	memory         *pressure.Pacer
 	passed         []listen.Passed // sockets that were open before
 	before         *predecessor    // whom to take over from; nil is nobody
 }
@@ -76,7 +78,7 @@ func openEdge(ctx context.Context, options edgeOptions) (_ *edge, err error) {
 	now := time.Now().UTC()
 	e := &edge{
 		config: options.config, credentialsDir: options.credentialsDir, logger: options.logging.Logger, logging: options.logging,
-		started: now, loaded: now, events: options.logging.events,
+		started: now, loaded: now, events: options.logging.Events,
 		before: options.before, ordersEnded: make(chan struct{}),
 		history: metrics.NewHistory(), registry: newRegistry(),
 	}
@@ -96,9 +98,9 @@ func openEdge(ctx context.Context, options edgeOptions) (_ *edge, err error) {
 	if err := e.certificates.Apply(settings); err != nil {
 		return nil, err
 	}
-	e.memory = pressure.New(pressure.Options{Percent: e.config.Runtime.Pressure, Logger: e.logger.Named("memory")})
+	e.memory = pressure.New(pressure.Options{Percent: e.config.Runtime.Pressure, Limit: options.memory.Limit, Logger: e.logger.Named("memory")})
 	e.proxy = proxy.New(proxy.Options{Logger: e.logger.Named("proxy"), Roots: e.roots, Overloaded: e.memory.Refusing,
-		Logs: options.logging.outputs, Observers: []proxy.Observer{e.history, e.requests}})
+		Logs: options.logging.Outputs, Observers: []proxy.Observer{e.history, e.requests}})
 	generation, err := e.proxy.Prepare(e.config)
 	if err != nil {
 		return nil, err
@@ -112,7 +114,7 @@ func openEdge(ctx context.Context, options edgeOptions) (_ *edge, err error) {
 	open := e.listenOptions(e.config)
 	open.Passed = options.passed
 	if before := options.before; before != nil {
-		open.Passed, open.HoldUDP = before.sockets, before.udpFree
+		open.Passed = before.sockets
 	}
 	if e.listeners, err = listen.Open(ctx, open); err != nil {
 		return nil, err
@@ -275,7 +277,7 @@ func (e *edge) reload(ctx context.Context, cfg *config.Config) (config.Problems,
 	if err != nil {
 		return problems, err
 	}
-	relog, err := e.logging.prepare(cfg.Log)
+	relog, err := e.logging.Prepare(cfg.Log)
 	if err != nil {
 		return problems, err
 	}

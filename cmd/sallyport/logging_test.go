@@ -12,9 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
-
+	"github.com/sallyport/sallyport/cmd/sallyport/logging"
 	"github.com/sallyport/sallyport/proxy/admin"
 )
 
@@ -113,7 +111,7 @@ func TestAFullDiskUnderALogStopsNoRequest(t *testing.T) {
 			t.Fatalf("answered %q", body)
 		}
 	}
-	line := i.awaitMessage(troubleMessage)
+	line := i.awaitMessage(logging.Trouble)
 	for _, want := range []string{"app.log", "no space left", "free space"} {
 		if !strings.Contains(line.raw, want) {
 			t.Errorf("no %q in %s", want, line.raw)
@@ -124,7 +122,7 @@ func TestAFullDiskUnderALogStopsNoRequest(t *testing.T) {
 	}
 	told := 0
 	for _, l := range i.all() {
-		if l.message() == troubleMessage {
+		if l.message() == logging.Trouble {
 			told++
 		}
 	}
@@ -183,7 +181,7 @@ func TestABlockedStandardErrorStopsNothingAndIsOnTheStatusPage(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, event := range status.Events {
-			if event.Message == troubleMessage && strings.Contains(event.Hint, "log driver") {
+			if event.Message == logging.Trouble && strings.Contains(event.Hint, "log driver") {
 				return true
 			}
 		}
@@ -205,21 +203,3 @@ func TestABlockedStandardErrorStopsNothingAndIsOnTheStatusPage(t *testing.T) {
 type endless struct{}
 
 func (endless) Read(p []byte) (int, error) { return len(p), nil }
-
-func TestLogfmtIsOneLineThatNobodyCanForge(t *testing.T) {
-	encoder := newLogfmt()
-	encoder.AddString("room", "tls")
-	entry := zapcore.Entry{Level: zapcore.WarnLevel, Time: time.Date(2026, 11, 23, 1, 2, 3, 0, time.UTC), LoggerName: "a.b", Message: "it failed"}
-	line, err := encoder.Clone().EncodeEntry(entry, []zapcore.Field{
-		zap.String("evil", "a\nb=\"c\" \x1b[2J\u0085"), zap.Int("status", 502), zap.Duration("took_ms", 1500*time.Microsecond),
-		zap.Error(errors.New("no such host")), zap.Strings("zones", []string{"a", "b"}), zap.Bool("ok", false), zap.String("empty", ""),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := `time=2026-11-23T01:02:03Z level=warn logger=a.b message="it failed" room=tls evil="a\nb=\"c\" \x1b[2J\u0085" status=502 took_ms=1.5 ` +
-		`error="no such host" zones="[\"a\",\"b\"]" ok=false empty=""` + "\n"
-	if got := line.String(); got != want {
-		t.Errorf("got  %swant %s", got, want)
-	}
-}

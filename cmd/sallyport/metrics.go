@@ -185,7 +185,7 @@ func (s *snapshots) Collect(to chan<- prometheus.Metric) {
 	sent, dropped := e.proxy.Spans()
 	count("spans_sent_total", sent)
 	count("spans_dropped_total", dropped)
-	for _, loss := range e.logging.outputs.Losses() {
+	for _, loss := range e.logging.Outputs.Losses() {
 		count("log_lines_dropped_total", loss.Lines, loss.Output)
 	}
 }

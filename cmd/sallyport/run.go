@@ -10,7 +10,9 @@ import (
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
+	"github.com/sallyport/sallyport/cmd/sallyport/logging"
 	"github.com/sallyport/sallyport/config"
+	"github.com/sallyport/sallyport/proxy/pressure"
 )
 
 func newRunCommand(sealed sealing) *cobra.Command {
@@ -63,15 +65,17 @@ func serve(ctx context.Context, options serveOptions) (err error) {
 	if err := problems.Err(); err != nil {
 		return err
 	}
-	logger, err := newLogging(loggingOptions{cfg.Log, options.stdout, options.stderr})
+	logger, err := logging.New(logging.Options{Config: cfg.Log, Stdout: options.stdout, Stderr: options.stderr})
 	if err != nil {
 		return err
 	}
-	defer logger.start()()
+	defer logger.Start()()
 	defer zap.RedirectStdLog(logger.Named("library"))()
 	logger.Info("starting", zap.String("version", version()), zap.Int("pid", os.Getpid()))
 	options.sealed.log(logger.Logger)
-	tuneMemory(cfg.Runtime, logger.Logger)
+	pacer := pressure.NewPacer()
+	defer pacer.Stop()
+	tuneMemory(cfg.Runtime, pacer, logger.Logger)
 	logProblems(logger.Logger, problems)
 
 	signals := make(chan os.Signal, 4)
@@ -80,13 +84,13 @@ func serve(ctx context.Context, options serveOptions) (err error) {
 	signal.Ignore(syscall.SIGPIPE) // a log's reader that is gone stops no proxy
 
 	edge, err := openEdge(ctx, edgeOptions{
-		config: cfg, credentialsDir: options.credentialsDir, logging: logger,
+		config: cfg, credentialsDir: options.credentialsDir, logging: logger, memory: pacer,
 		passed: options.sealed.service.sockets, before: before,
 	})
 	if err != nil {
 		return err
 	}
-	control := &control{edge: edge, load: options.load, service: options.sealed.service, logging: logger, logger: logger.Logger}
+	control := &control{edge: edge, load: options.load, service: options.sealed.service, logging: logger, logger: logger.Logger, pacer: pacer}
 	return control.run(ctx, signals, options.ready)
 }
 

@@ -24,7 +24,7 @@ func upgraded(t *testing.T, i *instance, from int) (pid int) {
 
 func TestUpgradeUnderLoadFailsNoRequest(t *testing.T) {
 	dir := shortDir(t)
-	path := writeConfig(t, dir, "limits: {shutdown_timeout: 3s}\n"+internalSite(echo(t).URL))
+	path := writeConfig(t, dir, "limits: {shutdown_timeout: 20s}\n"+internalSite(echo(t).URL))
 	i := start(t, nil, "run", "--config", path)
 	load := begin(t, i.https(), filepath.Join(dir, "storage", "localca", "root.pem"), 200, 0)
 	load.settled(100)
