@@ -58,10 +58,9 @@ const (
 	// has not acknowledged.
 	goodbye = time.Second
 
-	// How long handshakes that have begun may take to end when another process
-	// takes new connections already. A handshake that is refused is a client's
-	// error.
-	lastHandshakes = 3 * time.Second
+	// How long handshakes that have begun may take to end at a stop. One that is
+	// refused is a client's error.
+	lastHandshakes = 2 * time.Second
 )
 
 // http3Engine serves HTTP/3 on the UDP sockets.
@@ -286,20 +285,27 @@ func (e *http3Engine) of(at *endpoint) []*session {
 	return list
 }
 
-// drainOne accepts no connection any more (those that another process does not
-// get are not heard), and tells every client by GOAWAY to send no more requests. It returns when all connections are closed (those
+// drainOne begins no connection any more (if no other process gets them they are
+// not heard), and tells every client by GOAWAY to send no more requests. It returns when all connections are closed (those
 // without a request soon, the others when their requests are answered), or when
 // ctx ends.
 func (e *http3Engine) drainOne(ctx context.Context, at *endpoint) {
-	if at.socket.Diverts() {
-		e.lastHandshakes(ctx) // closing the listener refuses them
+	at.socket.Shun()
+	var goodbyes sync.WaitGroup
+	told := make(map[*session]bool)
+	tell := func() {
+		for _, s := range e.of(at) {
+			if !told[s] {
+				told[s] = true
+				goodbyes.Go(s.drain)
+			}
+		}
 	}
+	tell()
+	e.lastHandshakes(ctx) // closing the listener refuses them
 	_ = at.listener.Close()
 	<-at.accepted
-	var goodbyes sync.WaitGroup
-	for _, s := range e.of(at) {
-		goodbyes.Go(s.drain)
-	}
+	tell()
 	closed := make(chan struct{})
 	go func() { goodbyes.Wait(); close(closed) }() // ends when somebody has cut what is left
 	select {

@@ -24,6 +24,7 @@ type Socket struct {
 
 	from   atomic.Pointer[os.File] // from the process before; nil: it has ended
 	to     atomic.Pointer[os.File] // to the process after
+	shuns  atomic.Bool             // what is not ours is not heard
 	buffer []byte                  // of what is passed on; made when it is needed
 }
 
@@ -46,8 +47,10 @@ func (s *Socket) Divert(to *os.File) {
 	}
 }
 
-// Diverts reports whether packets are passed on.
-func (s *Socket) Diverts() bool { return s.to.Load() != nil }
+// Shun makes the socket deaf to what is not for connections of this process, unless
+// that is passed on: no connection begins any more, and those that have begun may.
+// Clients try again for seconds, and may find another process then.
+func (s *Socket) Shun() { s.shuns.Store(true) }
 
 // Release ends the sharing: the process after reads the UDP socket now. Call it
 // when nothing is read here any more.
@@ -73,7 +76,7 @@ func (s *Socket) ReadBatch(messages []ipv4.Message, flags int) (int, error) {
 	for {
 		n, err := s.read(messages, flags)
 		to := s.to.Load()
-		if n <= 0 || err != nil || to == nil {
+		if n <= 0 || err != nil || to == nil && !s.shuns.Load() {
 			return n, err
 		}
 		if n = s.keep(messages[:n], to); n > 0 {
@@ -101,15 +104,17 @@ func (s *Socket) read(messages []ipv4.Message, flags int) (int, error) {
 	return s.batch.ReadBatch(messages, flags)
 }
 
-// keep passes on what is not ours and returns how many packets are left, which
-// are then the first. Contents move, not buffers: the engine knows its buffers by
+// keep passes on what is not ours, if to is not nil, and returns how many packets
+// are left, which are then the first. Contents move, not buffers: the engine knows its buffers by
 // their place.
 func (s *Socket) keep(messages []ipv4.Message, to *os.File) int {
 	n := 0
 	for i := range messages {
 		m := &messages[i]
 		if !s.tag.owns(m.Buffers[0][:m.N]) {
-			s.send(m, to)
+			if to != nil {
+				s.send(m, to)
+			}
 			continue
 		}
 		if n < i {
