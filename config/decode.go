@@ -21,22 +21,37 @@ type decoder struct {
 	doubtful map[string]bool // paths with which something is wrong
 	problems Problems
 
-	known map[reflect.Type][]field // what fieldsOf has said
+	known map[reflect.Type]*grammar
 }
 
-// fieldsOf is the function of that name, which is asked for each of thousands of
-// sites.
-func (d *decoder) fieldsOf(t reflect.Type) []field {
-	fields, ok := d.known[t]
-	if !ok {
-		if d.known == nil {
-			d.known = make(map[reflect.Type][]field)
-		}
-		fields = fieldsOf(t)
-		d.known[t] = fields
-	}
-	return fields
+// grammar is what is known of a struct type, which is asked for each of
+// thousands of sites.
+type grammar struct {
+	fields []field
+	blank  reflect.Value // a value of which nothing is in the file
+	toggle int           // index of the field Off, -1 for none
 }
+
+func (d *decoder) grammarOf(t reflect.Type) *grammar {
+	g, ok := d.known[t]
+	if !ok {
+		g = &grammar{fields: fieldsOf(t), blank: reflect.New(t).Elem(), toggle: -1}
+		for _, f := range g.fields {
+			d.fillField(g.blank.FieldByIndex(f.index), f)
+		}
+		if off, ok := t.FieldByName("Off"); ok && off.Type.Kind() == reflect.Bool {
+			g.toggle = off.Index[0]
+		}
+		if d.known == nil {
+			d.known = make(map[reflect.Type]*grammar)
+		}
+		d.known[t] = g
+	}
+	return g
+}
+
+// fieldsOf is the function of that name, asked once for each type.
+func (d *decoder) fieldsOf(t reflect.Type) []field { return d.grammarOf(t).fields }
 
 // slot is where a value stands: its path, its place for problems, and the
 // field of the grammar that it fills.
@@ -188,7 +203,7 @@ func (d *decoder) value(n ast.Node, v reflect.Value, s slot) {
 	switch v.Kind() {
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
-		if switchedOff(n, v.Elem()) {
+		if d.switchedOff(n, v.Elem()) {
 			d.src.mark(s.path, s.at)
 			return
 		}
@@ -234,8 +249,9 @@ func (d *decoder) structure(n ast.Node, v reflect.Value, s slot) {
 		d.fill(v)
 		return
 	}
+	d.fill(v)
 	fields := d.fieldsOf(v.Type())
-	given := make(map[string]span)
+	given := make([]int, len(fields)) // the line of each key, 0 for none
 	for _, entry := range list {
 		key, at, ok := d.key(entry, s)
 		if !ok {
@@ -247,17 +263,14 @@ func (d *decoder) structure(n ast.Node, v reflect.Value, s slot) {
 			continue
 		}
 		child := slot{path: join(s.path, key), at: at, field: fields[i]}
-		if first, twice := given[key]; twice {
-			d.fail(at, child.path, named(child.path)+" is written twice", fmt.Sprintf("the first is on line %d; keep one", first.line))
+		if given[i] > 0 {
+			d.fail(at, child.path, named(child.path)+" is written twice", fmt.Sprintf("the first is on line %d; keep one", given[i]))
 			continue
 		}
-		given[key] = at
-		d.value(entry.Value, v.FieldByIndex(fields[i].index), child)
-	}
-	for _, f := range fields {
-		if _, ok := given[f.key]; !ok {
-			d.fillField(v.FieldByIndex(f.index), f)
-		}
+		given[i] = at.line
+		place := v.FieldByIndex(fields[i].index)
+		place.SetZero() // a default stands in for a key that is not there, not for a wrong value
+		d.value(entry.Value, place, child)
 	}
 }
 
@@ -292,12 +305,8 @@ func (d *decoder) key(entry *ast.MappingValueNode, s slot) (key string, at span,
 	return key, at, true
 }
 
-// fill completes a struct of which nothing is in the file.
-func (d *decoder) fill(v reflect.Value) {
-	for _, f := range d.fieldsOf(v.Type()) {
-		d.fillField(v.FieldByIndex(f.index), f)
-	}
-}
+// fill makes v a struct of which nothing is in the file.
+func (d *decoder) fill(v reflect.Value) { v.Set(d.grammarOf(v.Type()).blank) }
 
 // fillField gives a key that is not in the file its default, which is read as
 // if it had been written.
@@ -336,7 +345,7 @@ func (d *decoder) list(n ast.Node, v reflect.Value, s slot) {
 		if item != nil {
 			at = spanOf(firstToken(item))
 		}
-		d.value(item, items.Index(i), slot{path: fmt.Sprintf("%s[%d]", s.path, i), at: at, field: s.field})
+		d.value(item, items.Index(i), slot{path: s.path + "[" + strconv.Itoa(i) + "]", at: at, field: s.field})
 	}
 	v.Set(items)
 }

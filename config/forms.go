@@ -70,12 +70,16 @@ func (d *decoder) short(n ast.Node, v reflect.Value, s slot, key string) (reflec
 // off, and takes a route out of what its site says.
 func (d *decoder) toggled(n ast.Node, v reflect.Value, s slot) bool {
 	truth, ok := n.(*ast.BoolNode)
-	if _, switchable := v.Type().FieldByName("Off"); !ok || !switchable {
+	if !ok {
+		return false
+	}
+	toggle := d.grammarOf(v.Type()).toggle
+	if toggle < 0 {
 		return false
 	}
 	d.src.mark(s.path, s.at)
 	d.fill(v)
-	v.FieldByName("Off").SetBool(!truth.Value)
+	v.Field(toggle).SetBool(!truth.Value)
 	return true
 }
 
@@ -125,15 +129,15 @@ func (d *decoder) pairs(n ast.Node, v reflect.Value, s slot) {
 
 // switchedOff reports whether a node says `off` where a mapping can be switched
 // off, and notes it: a route does without what its site has.
-func switchedOff(n ast.Node, v reflect.Value) bool {
+func (d *decoder) switchedOff(n ast.Node, v reflect.Value) bool {
 	if v.Kind() != reflect.Struct || !isOff(n) {
 		return false
 	}
-	switched := v.FieldByName("Off")
-	if !switched.IsValid() || switched.Kind() != reflect.Bool {
+	toggle := d.grammarOf(v.Type()).toggle
+	if toggle < 0 {
 		return false
 	}
-	switched.SetBool(true)
+	v.Field(toggle).SetBool(true)
 	return true
 }
 
@@ -188,8 +192,8 @@ func (d *decoder) sites(n ast.Node, v reflect.Value, s slot) {
 		d.wrong(n, s, "wants host names and what they serve", hint)
 		return
 	}
-	first := make(map[string]span)
-	var sites []Site
+	first := make(map[string]span, len(list))
+	sites := make([]Site, 0, len(list))
 	for _, entry := range list {
 		key, at, ok := d.key(entry, s)
 		if !ok {
@@ -197,20 +201,22 @@ func (d *decoder) sites(n ast.Node, v reflect.Value, s slot) {
 		}
 		path := d.sitePath(key, at)
 		name, wrong := normalName(key)
-		site := Site{Name: name}
 		if before, twice := first[name]; twice && wrong == nil {
 			d.fail(at, path, path+" is written twice", fmt.Sprintf("the first is on line %d; write all routes of a name in one place", before.line))
 			continue
 		}
 		d.src.mark(path, at)
 		d.src.written["sites["+name+"]"] = path
-		d.site(entry.Value, reflect.ValueOf(&site).Elem(), slot{path: path, at: at})
+		sites = append(sites, Site{})
+		site := &sites[len(sites)-1]
+		d.site(entry.Value, reflect.ValueOf(site).Elem(), slot{path: path, at: at})
+		site.Name = name
 		if wrong != nil {
 			d.fail(at, path, path+" "+wrong.message, wrong.hint)
+			sites = sites[:len(sites)-1]
 			continue
 		}
 		first[name] = at
-		sites = append(sites, site)
 	}
 	v.Set(reflect.ValueOf(sites))
 }
@@ -241,7 +247,7 @@ func (d *decoder) upstreams(n ast.Node, v reflect.Value, s slot) {
 			continue
 		}
 		first[name] = at
-		u := Upstream{Name: name}
+		var u Upstream
 		d.src.mark(path, at)
 		d.src.written["upstreams["+name+"]"] = path
 		_, isList := entry.Value.(*ast.SequenceNode)
@@ -251,6 +257,7 @@ func (d *decoder) upstreams(n ast.Node, v reflect.Value, s slot) {
 			continue
 		}
 		d.value(entry.Value, reflect.ValueOf(&u).Elem(), slot{path: path, at: at})
+		u.Name = name
 		if wrong := upstreamName(name); wrong != nil {
 			d.fail(at, path, path+" "+wrong.message, d.hintFor(shown, name, wrong))
 			continue

@@ -74,7 +74,7 @@ func (d *decoder) rateLimits(n ast.Node, v reflect.Value, s slot) {
 			continue
 		}
 		first[name] = at
-		one := RateLimit{Name: name}
+		var one RateLimit
 		d.src.mark(path, at)
 		d.src.written[s.path+"["+name+"]"] = path
 		if _, mapping := entries(entry.Value); !mapping {
@@ -82,6 +82,7 @@ func (d *decoder) rateLimits(n ast.Node, v reflect.Value, s slot) {
 			continue
 		}
 		d.value(entry.Value, reflect.ValueOf(&one).Elem(), slot{path: path, at: at})
+		one.Name = name
 		if upstreamName(name) != nil {
 			wrong := &fault{"is not a name for a limit", "letters, digits, dots, - and _"}
 			d.fail(at, path, path+" "+wrong.message, d.hintFor(shown, name, wrong))

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"strings"
 )
 
 // Load reads the configuration file at path, decodes it, completes it with
@@ -63,9 +62,11 @@ func Parse(name string, src []byte) (*Config, Problems) {
 	if doc.root == nil {
 		return nil, doc.problems
 	}
-	cfg := &Config{source: doc.src, digest: sha256.Sum256(src)}
+	cfg := new(Config)
 	d := &decoder{src: doc.src, dir: filepath.Dir(name), doubtful: make(map[string]bool), problems: doc.problems}
 	d.value(doc.root, reflect.ValueOf(cfg).Elem(), slot{})
+	cfg.source, cfg.digest = doc.src, sha256.Sum256(src)
+	cfg.blank = d.blankUpstream()
 	problems := append(d.problems, validate(cfg, d.doubtful)...)
 
 	return cfg, problems.sorted()
@@ -111,10 +112,5 @@ func (c *Config) Has(path string) bool {
 	if c.source == nil {
 		return false
 	}
-	if name, rest, ok := strings.Cut(path, "]"); ok {
-		if written, ok := c.source.written[name+"]"]; ok {
-			path = written + rest
-		}
-	}
-	return c.source.has(path)
+	return c.source.has(c.source.asWritten(path))
 }

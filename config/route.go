@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"reflect"
+	"strconv"
 	"strings"
 )
 
@@ -24,19 +25,30 @@ func (s *Site) Places() []Place {
 		return []Place{{Path: s.Path(), Route: Route{Action: s.Action, Handling: s.Handling}}}
 	}
 	places := make([]Place, 0, len(s.Routes))
-	for i, route := range s.Routes {
-		route.Handling = inherit(s.Handling, route.Handling)
-		places = append(places, Place{Path: fmt.Sprintf("%s.routes[%d]", s.Path(), i), Route: route})
+	for i := range s.Routes {
+		places = append(places, Place{Path: s.routePath(i), Route: s.Routes[i]})
+		place := &places[i]
+		inherit(&s.Handling, &place.Handling)
 	}
 	return places
 }
 
-// inherit returns the handling of a route within a site. A key that the route
+// routePath is the path of a route, as in Problem.
+func (s *Site) routePath(i int) string {
+	return s.Path() + ".routes[" + strconv.Itoa(i) + "]"
+}
+
+// says reports whether any key is set.
+func (h *Handling) says() bool { return !reflect.ValueOf(h).Elem().IsZero() }
+
+// inherit completes the handling of a route within a site. A key that the route
 // does not set (whose value is zero) is the site's. A key whose type T has a
 // method `Merged(site T) T` is what that returns where both set it.
-func inherit(site, route Handling) Handling {
-	out := reflect.ValueOf(&route).Elem()
-	outer := reflect.ValueOf(site)
+func inherit(site, route *Handling) {
+	if !site.says() {
+		return
+	}
+	out, outer := reflect.ValueOf(route).Elem(), reflect.ValueOf(site).Elem()
 	for i := range out.NumField() {
 		mine, theirs := out.Field(i), outer.Field(i)
 		switch {
@@ -49,7 +61,6 @@ func inherit(site, route Handling) Handling {
 			}
 		}
 	}
-	return route
 }
 
 // Summary says in a few words what the place does: "/api/ -> api".

@@ -306,7 +306,9 @@ var variableText = regexp.MustCompile(`\$\{|\{\$|\{\s*env[.:]`)
 
 // consultsEnvironment reports whether a text hopes to be replaced by something
 // from the environment.
-func consultsEnvironment(text string) bool { return environmentText.MatchString(text) }
+func consultsEnvironment(text string) bool {
+	return strings.ContainsAny(text, "${") && environmentText.MatchString(text)
+}
 
 // environmentMapping reports whether a node is {env.X} or {$X} without quotes,
 // which YAML reads as a mapping.

@@ -19,31 +19,14 @@ var secretWords = [...]string{
 	"authorization", "apikey", "hmac",
 }
 
-// wordBeforeColon finds what could be a key: `token:`, `"token" :`, `token=`.
-var wordBeforeColon = regexp.MustCompile(`([\pL\pN_.\-]+)["']?\s*[:=]`)
-
-// escapes finds double-quoted escapes, by which a key can be spelt unreadably.
-var escapes = regexp.MustCompile(`\\[xuU]`)
-
-// What looks like a token: Cloudflare's prefixes, passwords in addresses, and
-// any long run of characters without a dot or slash.
-var (
-	tokenPrefix = regexp.MustCompile(`(?i)cf(ut|at|k)_|bearer\s|PRIVATE KEY|://[^/\s]*@`)
-	tokenRun    = regexp.MustCompile(`[A-Za-z0-9_+=\-]{30,}`)
-)
+// tokenPrefix is what gives a token away: Cloudflare's prefixes, other marks,
+// and passwords in addresses.
+var tokenPrefix = regexp.MustCompile(`(?i)cf(ut|at|k)_|bearer\s|PRIVATE KEY|://[^/\s]*@`)
 
 // looksLikeToken reports whether a text holds something like a token. Long
 // words without a digit, and names, are not tokens.
 func looksLikeToken(text string) bool {
-	if tokenPrefix.MatchString(text) {
-		return true
-	}
-	for _, run := range tokenRun.FindAllString(text, -1) {
-		if strings.ContainsAny(run, "0123456789") || strings.ToLower(run) != run {
-			return true
-		}
-	}
-	return false
+	return mayHaveTokenPrefix(text) && tokenPrefix.MatchString(text) || hasTokenRun(text)
 }
 
 // soundsSecret reports whether a key is likely to hold a secret: it has a word
@@ -95,16 +78,16 @@ func (s *source) soundsSecret(key string, bareKey bool) bool {
 
 // holdsSecret reports whether a line has a key that sounds secret or a text
 // that looks like a token.
-func holdsSecret(line string, bareKey bool) bool {
-	_, found := secretKey(line, func(key string) bool { return soundsSecret(key, bareKey) })
-	return found || looksLikeToken(line) || escapes.MatchString(line)
+func holdsSecret(line string, sounds func(key string) bool) bool {
+	_, found := secretKey(line, sounds)
+	return found || looksLikeToken(line) || hasEscape(line)
 }
 
 // secretKey returns the byte offset of the end of the first secret key's colon.
 func secretKey(line string, sounds func(key string) bool) (end int, found bool) {
-	for _, m := range wordBeforeColon.FindAllStringSubmatchIndex(line, -1) {
-		if sounds(line[m[2]:m[3]]) {
-			return m[1], true
+	for word, end := range wordsBeforeColon(line) {
+		if sounds(word) {
+			return end, true
 		}
 	}
 	return 0, false
@@ -117,7 +100,7 @@ func (s *source) hideByText(bareKey bool) {
 	sounds := func(key string) bool { return s.soundsSecret(key, bareKey) }
 	for i, line := range s.lines {
 		end, found := secretKey(line, sounds)
-		if !found && !looksLikeToken(line) && !escapes.MatchString(line) {
+		if !found && !looksLikeToken(line) && !hasEscape(line) {
 			continue
 		}
 		last := i

@@ -36,12 +36,13 @@ type span struct{ line, column, width int }
 
 // newSource returns the source for text, in which every line ends with \n.
 func newSource(file, text string) *source {
+	lines := strings.Split(text, "\n")
 	return &source{
 		file:    file,
-		lines:   strings.Split(text, "\n"),
+		lines:   lines,
 		hidden:  make(map[int]bool),
 		judged:  make(map[judgedKey]bool),
-		spans:   make(map[string]span),
+		spans:   make(map[string]span, 2*len(lines)),
 		written: make(map[string]string),
 	}
 }
@@ -85,13 +86,22 @@ func (s *source) mark(path string, at span) {
 	}
 }
 
+// asWritten returns a path with the name in it as it stands in the file.
+func (s *source) asWritten(path string) string {
+	end := strings.IndexByte(path, ']') + 1
+	if end == 0 {
+		return path
+	}
+	written, ok := s.written[path[:end]]
+	if !ok || written == path[:end] {
+		return path
+	}
+	return written + path[end:]
+}
+
 // find returns the place of a path, or that of its nearest parent in the file.
 func (s *source) find(path string) span {
-	if name, rest, ok := strings.Cut(path, "]"); ok {
-		if written, ok := s.written[name+"]"]; ok {
-			path = written + rest
-		}
-	}
+	path = s.asWritten(path)
 	for {
 		if at, ok := s.spans[path]; ok {
 			return at
@@ -135,7 +145,17 @@ func (s *source) shows(path, value string) bool {
 // printable reports whether a text is short and plain enough to stand in a
 // message and does not look like a token.
 func printable(text string) bool {
-	return len(text) <= 200 && !strings.ContainsAny(text, "\r\n") && !looksLikeToken(text) && !holdsSecret(text, false)
+	return printableBy(text, func(key string) bool { return soundsSecret(key, false) })
+}
+
+// printable is the function of that name, which asks about each kind of key
+// once.
+func (s *source) printable(text string) bool {
+	return printableBy(text, func(key string) bool { return s.soundsSecret(key, false) })
+}
+
+func printableBy(text string, sounds func(key string) bool) bool {
+	return len(text) <= 200 && !strings.ContainsAny(text, "\r\n") && !holdsSecret(text, sounds)
 }
 
 // excerptWidth is the number of characters of a long line that an excerpt

@@ -116,7 +116,7 @@ func firstBadRune(text string) (at span, r rune, found bool) {
 		switch {
 		case r == '\n':
 			line, column = line+1, 0
-		case r == '\t':
+		case r == '\t', ' ' <= r && r <= '~':
 		case unicode.IsControl(r), unicode.In(r, unicode.Co, unicode.Zl, unicode.Zp), r == '\uFEFF', r == '\u200B':
 			return span{line, column, 1}, r, true
 		}
@@ -163,8 +163,9 @@ func (doc *document) protectStars(text string) string {
 func (doc *document) bounded(tokens token.Tokens) bool {
 	keys, flow, run := 0, 0, 0
 	indents := []int{0}
+	previous := 0
 	for _, tk := range tokens {
-		at := spanOf(tk)
+		line, column := startOf(tk)
 		switch tk.Type {
 		case token.MappingValueType:
 			keys++
@@ -178,18 +179,19 @@ func (doc *document) bounded(tokens token.Tokens) bool {
 		} else {
 			run = 0
 		}
-		if tk.Prev == nil || spanOf(tk.Prev).line != at.line {
-			for len(indents) > 1 && indents[len(indents)-1] >= at.column {
+		if line != previous {
+			for len(indents) > 1 && indents[len(indents)-1] >= column {
 				indents = indents[:len(indents)-1]
 			}
-			indents = append(indents, at.column)
+			indents = append(indents, column)
 		}
+		previous = line
 		if flow+run+len(indents) > maxDepth {
-			doc.fail(at, "the nesting is too deep", "nothing in the language is nested more than a few levels")
+			doc.fail(spanOf(tk), "the nesting is too deep", "nothing in the language is nested more than a few levels")
 			return false
 		}
 		if keys > maxKeys {
-			doc.fail(at, fmt.Sprintf("the file has more than %d keys", maxKeys), "split it between several proxies")
+			doc.fail(spanOf(tk), fmt.Sprintf("the file has more than %d keys", maxKeys), "split it between several proxies")
 			return false
 		}
 	}
@@ -297,13 +299,18 @@ func explainSyntax(message string) (ours, hint string) {
 
 // spanOf returns the place of a token's first line.
 func spanOf(tk *token.Token) span {
-	if tk == nil || tk.Position == nil {
+	line, column := startOf(tk)
+	if line == 0 {
 		return span{}
 	}
 	first, _, _ := strings.Cut(strings.TrimLeft(tk.Origin, " \t\n"), "\n")
-	return span{
-		line:   max(1, tk.Position.Line),
-		column: max(1, tk.Position.Column),
-		width:  max(1, utf8.RuneCountInString(strings.TrimRight(first, " \t"))),
+	return span{line, column, max(1, utf8.RuneCountInString(strings.TrimRight(first, " \t")))}
+}
+
+// startOf returns where a token begins; 0, 0 if nobody knows.
+func startOf(tk *token.Token) (line, column int) {
+	if tk == nil || tk.Position == nil {
+		return 0, 0
 	}
+	return max(1, tk.Position.Line), max(1, tk.Position.Column)
 }

@@ -69,7 +69,7 @@ func (s *source) hideByTree(n ast.Node, parent string, end int) {
 		for i, item := range n.Values {
 			last := end
 			if i+1 < len(n.Values) {
-				last = spanOf(firstToken(n.Values[i+1])).line
+				last, _ = startOf(firstToken(n.Values[i+1]))
 				if !n.IsFlowStyle {
 					last-- // each item has lines of its own
 				}
@@ -84,7 +84,8 @@ func (s *source) hideByTree(n ast.Node, parent string, end int) {
 		s.hideByTree(n.Value, parent, end)
 		return
 	case *ast.LiteralNode:
-		s.hide(spanOf(n.GetToken()).line, end)
+		line, _ := startOf(n.GetToken())
+		s.hide(line, end)
 		return
 	}
 	if list, ok := entries(n); ok {
@@ -92,9 +93,9 @@ func (s *source) hideByTree(n ast.Node, parent string, end int) {
 		return
 	}
 	if text, ok := scalarText(n); ok {
-		first := spanOf(n.GetToken()).line
+		first, _ := startOf(n.GetToken())
 		lines := strings.Count(strings.TrimSpace(n.GetToken().Origin), "\n")
-		if lines > 0 || !printable(text) {
+		if lines > 0 || !s.printable(text) {
 			s.hide(first, first+lines)
 		}
 	}
@@ -103,12 +104,14 @@ func (s *source) hideByTree(n ast.Node, parent string, end int) {
 // hideEntries is hideByTree for the entries of a mapping.
 func (s *source) hideEntries(list []*ast.MappingValueNode, parent string, end int) {
 	for i, entry := range list {
-		first, last := spanOf(firstToken(entry.Key)).line, end
+		first, column := startOf(firstToken(entry.Key))
+		last := end
 		if i+1 < len(list) {
 			// In a block the next key's line is not this entry's any more; in
 			// { } it may be.
-			last = spanOf(firstToken(list[i+1].Key)).line
-			if last > first && spanOf(firstToken(list[i+1].Key)).column == spanOf(firstToken(entry.Key)).column {
+			line, beside := startOf(firstToken(list[i+1].Key))
+			last = line
+			if last > first && beside == column {
 				last--
 			}
 		}

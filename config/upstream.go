@@ -43,15 +43,36 @@ func (h Health) StatusRange() (least, greatest int) {
 // name, or one of the server of that address with every other key as by
 // default.
 func (c *Config) Upstream(proxy string) Upstream {
-	if i := slices.IndexFunc(c.Upstreams, func(u Upstream) bool { return u.Name == proxy }); i >= 0 {
+	if i := c.upstream(proxy); i >= 0 {
 		return c.Upstreams[i]
 	}
-	u := Upstream{Servers: make([]Server, 1)}
-	d := &decoder{}
-	d.fill(reflect.ValueOf(&u).Elem())
-	u.Retries.complete()
-	d.fill(reflect.ValueOf(&u.Servers[0]).Elem())
+	u := c.blank
+	if u.Servers == nil { // a Config that was not read
+		u = new(decoder).blankUpstream()
+	}
+	u.Servers = slices.Clone(u.Servers)
 	u.Servers[0].URL = proxy
+	return u
+}
+
+// upstream returns the index of the upstream of a name, -1 for none.
+func (c *Config) upstream(name string) int {
+	for i := range c.Upstreams { // an Upstream is large, and this is asked for every route
+		if c.Upstreams[i].Name == name {
+			return i
+		}
+	}
+	return -1
+}
+
+// blankUpstream returns an upstream of one server with every key as by default.
+func (d *decoder) blankUpstream() Upstream {
+	u := Upstream{Servers: make([]Server, 1)}
+	d.fill(reflect.ValueOf(&u.Servers[0]).Elem())
+	servers := u.Servers
+	d.fill(reflect.ValueOf(&u).Elem())
+	u.Servers = servers
+	u.Retries.complete()
 	return u
 }
 

@@ -18,6 +18,8 @@ type validator struct {
 	problems Problems
 
 	cacheFolders map[string]string // folder -> path
+
+	listening []listener // set by listen
 }
 
 // validate completes and checks a decoded configuration. doubtful has the paths
@@ -89,14 +91,7 @@ func (v *validator) doubts(path string) bool {
 
 // name returns a path as a message shows it: with the site's name as it is
 // written.
-func (v *validator) name(path string) string {
-	if site, rest, ok := strings.Cut(path, "]"); ok {
-		if written, ok := v.src.written[site+"]"]; ok {
-			return written + rest
-		}
-	}
-	return path
-}
+func (v *validator) name(path string) string { return v.src.asWritten(path) }
 
 // place returns where a path is, for a hint.
 func (v *validator) place(path string) string {
@@ -109,7 +104,7 @@ func (v *validator) listen() {
 		v.fail("listen.https", "listen.https has no address; without HTTPS there is nothing to do", "write \":443\"")
 	}
 	taken := v.addresses("listen.http", l.HTTP, "80", nil)
-	v.addresses("listen.https", l.HTTPS, "443", taken)
+	v.listening = v.addresses("listen.https", l.HTTPS, "443", taken)
 }
 
 // listener is an address that is listened on, and where the file says so.

@@ -158,7 +158,7 @@ func (v *validator) jwt(j *JWT, path string) {
 var certificateWords = [...]string{"subject", "common_name", "fingerprint", "serial", "names", "certificate"}
 
 // clientAuth checks what a site wants of its clients' certificates.
-func (v *validator) clientAuth(site Site) {
+func (v *validator) clientAuth(site *Site) {
 	c := site.TLS.ClientAuth
 	if c == nil {
 		return

@@ -73,7 +73,8 @@ func (v *validator) email() {
 
 // firstACME returns how to call the first name that is issued by ACME.
 func (v *validator) firstACME() (subject string, ok bool) {
-	for _, site := range v.cfg.Sites {
+	for n := range v.cfg.Sites {
+		site := &v.cfg.Sites[n]
 		for i, name := range site.Names() {
 			if site.IssuerOf(name) == IssuerACME && acmeFault(name) == nil {
 				return v.subject(namePath(site, i), name), true

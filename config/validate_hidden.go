@@ -11,17 +11,17 @@ import (
 // hidden warns of routes that can never match, because one before them takes
 // every request that they would. It finds what one earlier route hides by
 // itself, not what several hide together.
-func (v *validator) hidden(site Site) {
+func (v *validator) hidden(site *Site) {
 	for i := range site.Routes {
-		path := fmt.Sprintf("%s.routes[%d]", site.Path(), i)
+		path := site.routePath(i)
 		if v.doubts(path) {
 			continue
 		}
 		for j := range i {
-			by := fmt.Sprintf("%s.routes[%d]", site.Path(), j)
-			if !covers(&site.Routes[j], &site.Routes[i]) || v.doubts(by) {
+			if !covers(&site.Routes[j], &site.Routes[i]) || v.doubts(site.routePath(j)) {
 				continue
 			}
+			by := site.routePath(j)
 			v.warn(path, fmt.Sprintf("%s can never match: %s on %s takes every request that it is for", v.name(path), v.name(by), v.place(by)),
 				"the first match wins: put the narrower one first, or remove it")
 			break

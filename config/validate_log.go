@@ -38,7 +38,9 @@ func (v *validator) logs() {
 			}
 		}
 		for n := range site.Routes {
-			v.accessLog(files, site.Routes[n].AccessLog, around, fmt.Sprintf("%s.routes[%d].access_log", site.Path(), n))
+			if own := site.Routes[n].AccessLog; own != nil {
+				v.accessLog(files, own, around, site.routePath(n)+".access_log")
+			}
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -12,7 +13,7 @@ import (
 const mostRoutes = 1000
 
 // actions checks what a site serves: its routes, or its one action.
-func (v *validator) actions(site Site, owners map[string]string) {
+func (v *validator) actions(site *Site, owners map[string]string) {
 	path := site.Path()
 	if len(site.Routes) > 0 {
 		if key := firstAction(site.Action); key != "" {
@@ -23,32 +24,37 @@ func (v *validator) actions(site Site, owners map[string]string) {
 			return
 		}
 	}
-	for _, place := range site.Places() {
-		if len(site.Routes) > 0 {
-			v.conditions(&place.Conditions, place.Path)
-			v.slashes(&place.Conditions, place.Path, site.EncodedSlashes)
-			if place.Not != nil {
-				v.conditions(place.Not, place.Path+".not")
-			}
+	if len(site.Routes) == 0 {
+		v.action(&site.Action, path, owners)
+	}
+	for i := range site.Routes {
+		route, path := &site.Routes[i], site.routePath(i)
+		v.conditions(&route.Conditions, path)
+		v.slashes(&route.Conditions, path, site.EncodedSlashes)
+		if route.Not != nil {
+			v.conditions(route.Not, path+".not")
 		}
-		v.action(&place, owners)
+		v.action(&route.Action, path, owners)
 	}
 	v.handling(&site.Handling, path)
 	for i := range site.Routes {
-		v.handling(&site.Routes[i].Handling, fmt.Sprintf("%s.routes[%d]", path, i))
+		v.handling(&site.Routes[i].Handling, site.routePath(i))
 	}
 	v.hidden(site)
 }
 
-// actionKeys returns the actions that are given, by their keys.
+// actionKeys returns the actions that are given, by their keys in alphabetical
+// order.
 func actionKeys(a Action) []string {
 	var keys []string
-	for key, given := range map[string]bool{"proxy": a.Proxy != "", "redirect": a.Redirect != nil, "respond": a.Respond != nil, "files": a.Files != nil, "php": a.PHP != nil} {
-		if given {
-			keys = append(keys, key)
+	for _, action := range [...]struct {
+		key   string
+		given bool
+	}{{"files", a.Files != nil}, {"php", a.PHP != nil}, {"proxy", a.Proxy != ""}, {"redirect", a.Redirect != nil}, {"respond", a.Respond != nil}} {
+		if action.given {
+			keys = append(keys, action.key)
 		}
 	}
-	slices.Sort(keys)
 	return keys
 }
 
@@ -60,9 +66,8 @@ func firstAction(a Action) string {
 }
 
 // action checks that there is one action, and the action.
-func (v *validator) action(place *Place, owners map[string]string) {
-	path := place.Path
-	keys := actionKeys(place.Action)
+func (v *validator) action(a *Action, path string, owners map[string]string) {
+	keys := actionKeys(*a)
 	switch {
 	case len(keys) == 0:
 		if !v.doubts(path) {
@@ -72,26 +77,26 @@ func (v *validator) action(place *Place, owners map[string]string) {
 	case len(keys) > 1:
 		v.fail(path+"."+keys[1], fmt.Sprintf("%s has both %s and %s", v.name(path), keys[0], keys[1]), "keep one, or make two routes of it")
 	}
-	if place.Proxy != "" {
-		v.server(path+".proxy", place.Proxy, owners)
+	if a.Proxy != "" {
+		v.server(path+".proxy", a.Proxy, owners)
 	}
-	if place.Redirect != nil {
-		v.redirect(place.Redirect, path+".redirect")
+	if a.Redirect != nil {
+		v.redirect(a.Redirect, path+".redirect")
 	}
-	if place.Respond != nil {
-		v.respond(place.Respond, path+".respond")
+	if a.Respond != nil {
+		v.respond(a.Respond, path+".respond")
 	}
-	if place.Files != nil {
-		v.files(place.Files, path+".files")
+	if a.Files != nil {
+		v.files(a.Files, path+".files")
 	}
-	if place.PHP != nil {
-		v.php(place.PHP, path+".php")
+	if a.PHP != nil {
+		v.php(a.PHP, path+".php")
 	}
 }
 
 // server checks the address that requests are sent to.
 func (v *validator) server(path, address string, owners map[string]string) {
-	if slices.ContainsFunc(v.cfg.Upstreams, func(u Upstream) bool { return u.Name == address }) {
+	if v.cfg.upstream(address) >= 0 {
 		return
 	}
 	if !v.bad(path, address, v.proxyFault(address)) {
@@ -167,7 +172,7 @@ var knownMethods = [...]string{"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", 
 
 // item returns the path of the i-th of a list that may stand without brackets.
 func (v *validator) item(path string, i int) string {
-	if one := fmt.Sprintf("%s[%d]", path, i); v.src.has(v.name(one)) {
+	if one := path + "[" + strconv.Itoa(i) + "]"; v.src.has(v.name(one)) {
 		return one
 	}
 	return path
@@ -272,6 +277,9 @@ func pathFault(text string) *fault {
 
 // handling checks how requests are treated.
 func (v *validator) handling(h *Handling, path string) {
+	if !h.says() {
+		return
+	}
 	if h.Errors != nil {
 		v.pages(h.Errors, path+".errors")
 	}

@@ -171,7 +171,7 @@ func mediaFault(text string) *fault {
 func (v *validator) mirror(m *Mirror, path string) {
 	if m.To == "" {
 		v.missing(path, "to", v.name(path)+" says nothing about where to", "write mirror: {to: http://HOST:PORT, percent: 10}")
-	} else if !slices.ContainsFunc(v.cfg.Upstreams, func(u Upstream) bool { return u.Name == m.To }) {
+	} else if v.cfg.upstream(m.To) < 0 {
 		v.bad(path+".to", m.To, v.proxyFault(m.To))
 	}
 	if !(m.Percent >= 0 && m.Percent <= 100) {

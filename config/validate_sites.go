@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/net/publicsuffix"
@@ -16,9 +17,9 @@ func (v *validator) sites() {
 	if len(sites) == 0 && !v.doubts("sites") {
 		v.missing("", "sites", "no site is configured", "add at least one\nsites:\n  app.example.com: http://app:8080")
 	}
-	owners := make(map[string]string) // name -> path
-	for _, site := range sites {
-		owners[site.Name] = site.Path()
+	owners := make(map[string]string, len(sites)) // name -> path
+	for i := range sites {
+		owners[sites[i].Name] = sites[i].Path()
 	}
 	for i := range sites {
 		v.aliases(&sites[i], owners)
@@ -30,7 +31,8 @@ func (v *validator) sites() {
 			}
 		}
 	}
-	for _, site := range sites {
+	for i := range sites {
+		site := &sites[i]
 		v.actions(site, owners)
 		v.tls(site)
 		v.clientAuth(site)
@@ -93,12 +95,8 @@ func portOf(u *url.URL) string {
 // listensOn reports whether a host and port on this machine is one of our own.
 func (v *validator) listensOn(host, port string) bool {
 	local := host == "localhost" || host == "127.0.0.1" || host == "::1"
-	for _, text := range slices.Concat(v.cfg.Listen.HTTP, v.cfg.Listen.HTTPS) {
-		if text == "" || listenFault(text, port) != nil {
-			continue
-		}
-		address := addrPort(text)
-		if fmt.Sprint(address.Port()) == port && (local && (address.Addr().IsUnspecified() || address.Addr().IsLoopback()) || address.Addr().String() == host) {
+	for _, address := range v.listening {
+		if strconv.Itoa(int(address.Port())) == port && (local && (address.Addr().IsUnspecified() || address.Addr().IsLoopback()) || address.Addr().String() == host) {
 			return true
 		}
 	}
@@ -106,7 +104,7 @@ func (v *validator) listensOn(host, port string) bool {
 }
 
 // tls checks that a site's certificate comes from one place.
-func (v *validator) tls(site Site) {
+func (v *validator) tls(site *Site) {
 	path, tls := site.Path()+".tls", site.TLS
 	name := v.name(path)
 	switch {
@@ -128,7 +126,8 @@ func (v *validator) tls(site Site) {
 func (v *validator) acmeNames() {
 	zones, shown := v.listedZones()
 	unsure := v.doubts("cloudflare")
-	for _, site := range v.cfg.Sites {
+	for n := range v.cfg.Sites {
+		site := &v.cfg.Sites[n]
 		for i, name := range site.Names() {
 			if site.IssuerOf(name) != IssuerACME {
 				continue
@@ -155,7 +154,7 @@ func (v *validator) acmeNames() {
 }
 
 // namePath returns the path of the i-th of a site's Names.
-func namePath(site Site, i int) string {
+func namePath(site *Site, i int) string {
 	if i == 0 {
 		return site.Path()
 	}

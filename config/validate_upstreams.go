@@ -13,9 +13,13 @@ const mostServers = 256
 // upstreams checks every upstream, and that each is of use to a site.
 func (v *validator) upstreams() {
 	used := make(map[string]bool)
-	for _, site := range v.cfg.Sites {
-		for _, place := range site.Places() {
-			used[place.Action.Proxy] = true
+	for i := range v.cfg.Sites {
+		site := &v.cfg.Sites[i]
+		if len(site.Routes) == 0 {
+			used[site.Proxy] = true
+		}
+		for n := range site.Routes {
+			used[site.Routes[n].Proxy] = true
 		}
 	}
 	for i := range v.cfg.Upstreams {

@@ -13,6 +13,9 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/sallyport/sallyport/config"
+	"github.com/sallyport/sallyport/proxy/routing"
+	"github.com/sallyport/sallyport/proxy/target"
+	"github.com/sallyport/sallyport/proxy/tunnel"
 )
 
 // stub stands behind the RoundTripper seam and costs next to nothing.
@@ -31,9 +34,7 @@ func (s *drainWriter) Write(p []byte) (int, error) { return len(p), nil }
 
 // only returns a site with one action.
 func only(name string, action http.Handler) *site {
-	s := &site{name: name, routes: []*route{{handler: action}}}
-	s.index()
-	return s
+	return &site{name: name, routes: []*route{{handler: action}}, match: routing.NewRoutes(make([]routing.Rule, 1), target.Habits{})}
 }
 
 // browserRequest is a request with the fields that a browser sends.
@@ -118,9 +119,9 @@ func BenchmarkForwardAndEngine(b *testing.B) {
 // BenchmarkForward is the whole path of a request but for the two engines.
 func BenchmarkForward(b *testing.B) {
 	p := New(Options{Logger: zap.NewNop()})
-	g := &Generation{router: newRouter(1)}
+	g := &Generation{hosts: routing.NewHosts[*site](1)}
 	to := stub{http.Header{"Content-Type": {"text/plain"}, "Content-Length": {"13"}, "Date": {"x"}, "Server": {"x"}}}
-	if err := g.router.add("a.test", only("a.test", &forward{proxy: p, to: to, tunnels: &tunnels{}})); err != nil {
+	if err := g.hosts.Add("a.test", only("a.test", &forward{proxy: p, to: to, tunnels: new(tunnel.Set)})); err != nil {
 		b.Fatal(err)
 	}
 	p.Commit(g)

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/sallyport/sallyport/proxy/failure"
 )
 
 // lingerTimeout bounds how long a connection stays open for a request body
@@ -27,7 +29,7 @@ type requestBody struct {
 	mu     sync.Mutex // held while reading
 	closed atomic.Bool
 	whole  atomic.Bool
-	failed atomic.Pointer[clientBodyError]
+	failed atomic.Pointer[failure.Body]
 }
 
 // Read implements [io.Reader].
@@ -47,9 +49,9 @@ func (b *requestBody) Read(p []byte) (int, error) {
 		}
 		b.whole.Store(true)
 	case err != nil && !b.closed.Load():
-		failure := &clientBodyError{err}
-		b.failed.Store(failure)
-		return n, failure
+		broken := &failure.Body{Err: err}
+		b.failed.Store(broken)
+		return n, broken
 	}
 	return n, err
 }

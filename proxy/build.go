@@ -10,14 +10,16 @@ import (
 	"github.com/sallyport/sallyport/config"
 	"github.com/sallyport/sallyport/proxy/accesslog"
 	"github.com/sallyport/sallyport/proxy/middleware/clientip"
+	"github.com/sallyport/sallyport/proxy/routing"
 	"github.com/sallyport/sallyport/proxy/tracing"
+	"github.com/sallyport/sallyport/proxy/tunnel"
 	"github.com/sallyport/sallyport/proxy/upstream"
 )
 
 // Generation is everything that was built from one configuration. It never
 // changes after Prepare.
 type Generation struct {
-	router      *router
+	hosts       *routing.Hosts[*site]
 	pools       map[string]*pool // by what a site's proxy says: a name or an address
 	members     map[upstream.MemberOptions]*upstream.Member
 	kept        kept
@@ -37,7 +39,7 @@ type Generation struct {
 // what it is until an option that shapes it changes.
 type pool struct {
 	*upstream.Pool
-	tunnels tunnels
+	tunnels tunnel.Set
 
 	mu    sync.Mutex
 	drain *time.Timer // runs while the pool is retired
@@ -52,7 +54,7 @@ type pool struct {
 // One reload at a time: Commit the generation before preparing the next.
 func (p *Proxy) Prepare(cfg *config.Config) (*Generation, error) {
 	next := &Generation{
-		router:  newRouter(len(cfg.Sites)),
+		hosts:   routing.NewHosts[*site](len(cfg.Sites)),
 		pools:   make(map[string]*pool),
 		members: make(map[upstream.MemberOptions]*upstream.Member),
 		kept:    make(kept),
@@ -105,11 +107,11 @@ func distinct(problems config.Problems) config.Problems {
 func (p *Proxy) addSite(next *Generation, cfg *config.Config, entry *config.Site) config.Problems {
 	path := entry.Path()
 	s, problems := p.routes(next, cfg, entry)
-	if err := next.router.add(entry.Name, s); err != nil {
+	if err := next.hosts.Add(entry.Name, s); err != nil {
 		problems = append(problems, cfg.Problem(path, err.Error(), ""))
 	}
 	for _, alias := range entry.Aliases {
-		if err := next.router.add(alias, s); err != nil {
+		if err := next.hosts.Add(alias, s); err != nil {
 			problems = append(problems, cfg.Problem(path+".aliases", err.Error(), ""))
 		}
 	}
@@ -169,7 +171,7 @@ func (p *pool) revive() {
 		p.drain = nil
 	}
 	p.Start()
-	p.tunnels.setClosed(false)
+	p.tunnels.SetClosed(false)
 }
 
 // retire ends the health checks, and calls drained when upgraded connections
@@ -189,5 +191,5 @@ func (p *pool) close() {
 		p.drain.Stop()
 	}
 	p.Stop()
-	p.tunnels.setClosed(true)
+	p.tunnels.SetClosed(true)
 }

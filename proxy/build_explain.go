@@ -2,9 +2,11 @@ package proxy
 
 import (
 	"cmp"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,6 +16,8 @@ import (
 	"github.com/sallyport/sallyport/config"
 	"github.com/sallyport/sallyport/proxy/exchange"
 	"github.com/sallyport/sallyport/proxy/explain"
+	"github.com/sallyport/sallyport/proxy/failure"
+	"github.com/sallyport/sallyport/proxy/routing"
 )
 
 // This file answers `sallyport explain`. The request of the question goes
@@ -30,7 +34,7 @@ func (p *Proxy) Explain(g *Generation, q explain.Question) (*explain.Answer, err
 		g = p.current.Load()
 	}
 	if g == nil {
-		return nil, errStarting
+		return nil, failure.ErrStarting
 	}
 	original, err := q.Request()
 	if err != nil {
@@ -75,7 +79,7 @@ func (e *explainer) explain(original *http.Request) {
 	e.routes(s, found, x, r)
 	if err != nil {
 		e.refuse(err)
-		if errors.Is(err, errAmbiguous) {
+		if errors.Is(err, routing.ErrAmbiguous) {
 			e.readings(s, x, r)
 		}
 		return
@@ -127,16 +131,16 @@ func (e *explainer) claims() bool {
 // unknown explains a host that no site has, and reports whether that is the
 // case.
 func (e *explainer) unknown(err error) bool {
-	if !errors.Is(err, errUnknownHost) && !errors.Is(err, errMisdirected) {
+	if !errors.Is(err, routing.ErrUnknown) && !errors.Is(err, routing.ErrMisdirected) {
 		return false
 	}
 	host := e.question.Hostname()
-	var buf hostBuffer
-	name, ok := normalizeHost(&buf, hostOf(host))
-	if ok && e.generation.router.find(name) != nil {
+	var buf routing.HostBuffer
+	name, ok := routing.Host(&buf, hostOf(host))
+	if ok && e.generation.hosts.Find(name) != nil {
 		return false // the name of the handshake is known: it is the Host that is not
 	}
-	refusal := &explain.Refusal{Status: http.StatusNotFound, Label: errUnknownHost.Label, Reason: "no site has the name " + host}
+	refusal := &explain.Refusal{Status: http.StatusNotFound, Label: routing.ErrUnknown.Label, Reason: "no site has the name " + host}
 	if e.question.Secure() {
 		refusal.Status = 0
 		refusal.Reason += ": the handshake ends with the alert unrecognized_name"
@@ -180,7 +184,7 @@ func (e *explainer) refuse(err error) {
 	if own, ok := errors.AsType[*exchange.Refusal](err); ok {
 		*refusal = explain.Refusal{Status: own.Status, Label: own.Label, Reason: own.Reason, Hint: own.Hint}
 	}
-	if errors.Is(err, errMisdirected) {
+	if errors.Is(err, routing.ErrMisdirected) {
 		refusal.Hint = "the Host of the request and the name of the handshake belong to different sites: clients send both alike"
 	}
 	e.answer.Refused = refusal
@@ -205,11 +209,11 @@ func (e *explainer) entry(s *site) *config.Site {
 // routes says of each route, up to the one taken, why it was not.
 func (e *explainer) routes(s *site, found *route, x *exchange.Exchange, r *http.Request) {
 	places := e.entry(s).Places()
-	path := s.paths(r)[0]
+	path := s.match.Paths(r)[0]
 	for i, one := range s.routes {
 		shown := explain.Route{Name: cmp.Or(one.name, "the only one"), Place: e.at(places[i].Path), Taken: one == found}
 		if !shown.Taken {
-			shown.Why = e.whyNot(one, places[i].Path, x, r, path)
+			shown.Why = e.whyNot(s.match.Why(i, x, r, path), places[i].Path)
 		}
 		e.answer.Routes = append(e.answer.Routes, shown)
 		if shown.Taken {
@@ -222,46 +226,28 @@ func (e *explainer) routes(s *site, found *route, x *exchange.Exchange, r *http.
 // shadowed notes a later route whose conditions hold too and say more.
 func (e *explainer) shadowed(s *site, places []config.Place, taken int, x *exchange.Exchange, r *http.Request, path string) {
 	for i := taken + 1; i < len(s.routes); i++ {
-		one := s.routes[i]
-		if one.match.hold(x, r, path) && (one.not == nil || !one.not.hold(x, r, path)) && one.narrower(s.routes[taken]) {
-			e.answer.Note("the route "+one.name+" ("+e.at(places[i].Path)+") is for this request too, and comes later: the first match wins", "put the narrower route first")
+		if s.match.Takes(i, x, r, path) && s.match.Narrower(i, taken) {
+			e.answer.Note("the route "+s.routes[i].name+" ("+e.at(places[i].Path)+") is for this request too, and comes later: the first match wins", "put the narrower route first")
 			return
 		}
 	}
 }
 
-// narrower reports whether a route has a longer path, or other conditions where
-// the other has none.
-func (one *route) narrower(other *route) bool {
-	longest := func(c *conditions) int {
-		n := 0
-		for i := range c.paths {
-			n = max(n, len(c.paths[i].text))
-		}
-		return n
+// whyNot adds its place to the first condition that failed. There is none if
+// only another reading of the path leads to the route.
+func (e *explainer) whyNot(failed routing.Unmet, at string) string {
+	if failed.Key == "" {
+		return ""
 	}
-	extra := func(c *conditions) int { return len(c.methods) + len(c.headers) + len(c.query) + len(c.networks) }
-	return longest(&one.match) > longest(&other.match) || extra(&one.match) > 0 && extra(&other.match) == 0
-}
-
-// whyNot returns the first condition that failed, with its place.
-func (e *explainer) whyNot(one *route, at string, x *exchange.Exchange, r *http.Request, path string) string {
-	failed := one.match.unmet(x, r, path)
-	switch {
-	case failed.key == "" && one.not != nil:
-		failed = unmet{"not", "all of `not` holds"}
-	case failed.key == "":
-		return "" // only one reading of the path leads here
-	}
-	return failed.why + " (" + e.at(at+"."+failed.key) + ")"
+	return failed.Why + " (" + e.at(at+"."+failed.Key) + ")"
 }
 
 // readings lists where each reading of the path leads.
 func (e *explainer) readings(s *site, x *exchange.Exchange, r *http.Request) {
-	for _, path := range s.paths(r) {
+	for _, path := range s.match.Paths(r) {
 		name := ""
-		if one, err := s.choose(x, r, path, false); err == nil {
-			name = cmp.Or(one.name, "the only one")
+		if i := s.match.Choose(x, r, path); i >= 0 {
+			name = cmp.Or(s.routes[i].name, "the only one")
 		}
 		e.answer.Readings = append(e.answer.Readings, explain.Reading{Path: path, Route: name})
 	}
@@ -336,4 +322,32 @@ func passes(wrap func(http.Handler) http.Handler, x *exchange.Exchange, r *http.
 	})
 	wrap(last).ServeHTTP(out, r)
 	return catch.err
+}
+
+// nowhere is a writer for answers that nobody gets.
+type nowhere struct {
+	header http.Header
+	status int
+}
+
+func newNowhere() *nowhere { return &nowhere{header: make(http.Header)} }
+
+func (n *nowhere) Header() http.Header         { return n.header }
+func (n *nowhere) Write(p []byte) (int, error) { return len(p), nil }
+func (n *nowhere) WriteHeader(status int)      { n.status = status }
+
+// refused takes what a handler refuses a request with.
+type refused struct{ err error }
+
+// Refuse implements [exchange.Refuser].
+func (f *refused) Refuse(_ http.ResponseWriter, _ *http.Request, err error) { f.err = err }
+
+// serverName is what a handshake tells of the name that the client asked for.
+// Addresses are not sent (RFC 6066 section 3).
+func serverName(host string) *tls.ConnectionState {
+	state := &tls.ConnectionState{HandshakeComplete: true, Version: tls.VersionTLS13}
+	if _, err := netip.ParseAddr(host); err != nil {
+		state.ServerName = host
+	}
+	return state
 }

@@ -8,8 +8,10 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/sallyport/sallyport/config"
+	"github.com/sallyport/sallyport/proxy/failure"
 	"github.com/sallyport/sallyport/proxy/fastcgi"
 	"github.com/sallyport/sallyport/proxy/static"
+	"github.com/sallyport/sallyport/proxy/tunnel"
 )
 
 // files makes the action that serves a folder.
@@ -37,7 +39,7 @@ func (b *routeBuilder) php() http.Handler {
 	if files == nil {
 		return nil
 	}
-	at := origin{site: b.site.Name, server: from.Server}
+	at := failure.Origin{Site: b.site.Name, Server: from.Server}
 	transport := fastcgi.Options{
 		Server: from.Server, Timeout: from.Timeout,
 		ConnectTimeout: b.cfg.Limits.ConnectTimeout, HeadBytes: int(b.cfg.Limits.ResponseHeaderBytes),
@@ -50,7 +52,7 @@ func (b *routeBuilder) php() http.Handler {
 		transport.Env = append(transport.Env, [2]string{pair.Name, pair.Value})
 	}
 	// No upgrade comes of a FastCGI server, so nothing is ever added to tunnels.
-	run := &forward{proxy: b.proxy, to: fastcgi.New(transport), tunnels: new(tunnels), at: at}
+	run := &forward{proxy: b.proxy, to: fastcgi.New(transport), tunnels: new(tunnel.Set), at: at}
 	action, err := fastcgi.NewPHP(fastcgi.PHPOptions{Files: files, Root: cmp.Or(from.ServerRoot, o.Root)}, run)
 	if err != nil {
 		b.fail("php.server_root", err)

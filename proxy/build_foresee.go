@@ -140,18 +140,18 @@ func (e *explainer) rule(entry *config.Upstream, foreseen upstream.Foresight, x 
 	case upstream.Alone:
 		return "no other server can take it"
 	case upstream.Sticky:
-		return "the cookie " + entry.Sticky.Cookie + " leads back to this server"
+		return "the cookie " + entry.Sticky.Cookie + " leads back to one of them"
 	case upstream.ByKey:
 		switch kind {
 		case config.BalanceIPHash:
 			if e.anybody(entry, foreseen) {
 				return "each client's address belongs to one server: --from ADDRESS says which"
 			}
-			return "the address " + x.Client.String() + " belongs to this server"
+			return "the address " + x.Client.String() + " belongs to one of them"
 		case config.BalanceHeader:
-			return "the value of header " + name + " belongs to this server"
+			return "the value of header " + name + " belongs to one of them"
 		}
-		return "the value of cookie " + name + " belongs to this server"
+		return "the value of cookie " + name + " belongs to one of them"
 	}
 	switch kind {
 	case config.BalanceHeader:

@@ -8,9 +8,11 @@ import (
 	"strings"
 
 	"github.com/sallyport/sallyport/config"
+	"github.com/sallyport/sallyport/proxy/failure"
 	"github.com/sallyport/sallyport/proxy/middleware/placeholder"
 	"github.com/sallyport/sallyport/proxy/middleware/reply"
 	"github.com/sallyport/sallyport/proxy/middleware/rewrite"
+	"github.com/sallyport/sallyport/proxy/routing"
 	"github.com/sallyport/sallyport/proxy/target"
 )
 
@@ -110,8 +112,6 @@ func (b *routeBuilder) template(key, text string) *placeholder.Template {
 // routes builds what a site serves.
 func (p *Proxy) routes(next *Generation, cfg *config.Config, entry *config.Site) (*site, config.Problems) {
 	s := &site{name: entry.Name, merge: entry.MergeSlashes}
-	habits := map[string]target.Habit{"keep": target.Keep, "strip": target.Special, "decode": target.Special}
-	s.habits = target.Habits{Parameters: habits[entry.PathParameters], Slashes: habits[entry.EncodedSlashes]}
 	var problems config.Problems
 	s.clients, problems = p.clientsOf(next, cfg, entry)
 	own := &routeBuilder{proxy: p, next: next, cfg: cfg, site: entry, place: config.Place{Path: entry.Path(), Route: config.Route{Handling: entry.Handling}}}
@@ -120,18 +120,26 @@ func (p *Proxy) routes(next *Generation, cfg *config.Config, entry *config.Site)
 	}
 	s.log = own.accessLog()
 	problems = append(problems, own.problems...)
+	var rules []routing.Rule
 	taken := make(map[string]bool)
 	for i, place := range entry.Places() {
 		b := &routeBuilder{proxy: p, next: next, cfg: cfg, site: entry, clients: s.clients, place: place}
-		one := b.build()
+		rule, one := b.build()
 		problems = append(problems, b.problems...)
 		if len(entry.Routes) > 0 {
 			one.name = routeName(&place, i, taken)
 		}
-		s.routes = append(s.routes, one)
+		rules = append(rules, rule)
+		s.add(one)
 	}
-	s.index()
+	s.match = routing.NewRoutes(rules, habitsOf(entry))
 	return s, problems
+}
+
+// habitsOf is how the application of a site reads paths.
+func habitsOf(entry *config.Site) target.Habits {
+	habits := map[string]target.Habit{"keep": target.Keep, "strip": target.Special, "decode": target.Special}
+	return target.Habits{Parameters: habits[entry.PathParameters], Slashes: habits[entry.EncodedSlashes]}
 }
 
 // routeName is what a route is called in logs: its paths and, if another is
@@ -149,12 +157,13 @@ func routeName(place *config.Place, i int, taken map[string]bool) string {
 }
 
 // build makes the route: its conditions, and its action behind the chain.
-func (b *routeBuilder) build() *route {
-	one := &route{match: b.conditions(&b.place.Conditions), log: b.accessLog()}
+func (b *routeBuilder) build() (routing.Rule, *route) {
+	rule := routing.Rule{Match: b.conditions(&b.place.Conditions)}
 	if b.place.Not != nil {
 		not := b.conditions(b.place.Not)
-		one.not = &not
+		rule.Not = &not
 	}
+	one := &route{log: b.accessLog()}
 	switch b.place.HTTP {
 	case "serve":
 		one.overPlain = plainServe
@@ -173,7 +182,7 @@ func (b *routeBuilder) build() *route {
 		}
 	}
 	slices.Reverse(one.steps)
-	return one
+	return rule, one
 }
 
 // action makes what answers.
@@ -195,9 +204,9 @@ func (b *routeBuilder) action() http.Handler {
 
 func (b *routeBuilder) forward() http.Handler {
 	to := b.place.Proxy
-	at := origin{site: b.site.Name, upstream: to}
+	at := failure.Origin{Site: b.site.Name, Upstream: to}
 	if b.cfg.Upstream(to).Name == "" {
-		at = origin{site: b.site.Name, server: to}
+		at = failure.Origin{Site: b.site.Name, Server: to}
 	}
 	pool, err := b.proxy.pool(b.next, b.cfg, to)
 	if err != nil {
@@ -272,27 +281,28 @@ func (b *routeBuilder) rewriting() func(http.Handler) http.Handler {
 }
 
 // conditions makes those of a route. Validation found them good.
-func (b *routeBuilder) conditions(from *config.Conditions) conditions {
-	c := conditions{methods: from.Methods, networks: config.Networks(from.ClientIP)}
+func (b *routeBuilder) conditions(from *config.Conditions) routing.Conditions {
+	c := routing.Conditions{Methods: from.Methods, Networks: config.Networks(from.ClientIP)}
 	for _, text := range from.Path {
-		c.paths = append(c.paths, newPattern(text))
+		c.Paths = append(c.Paths, routing.NewPattern(text))
 	}
 	if from.PathRegexp != "" {
-		c.regexp = b.regexp("path_regexp", from.PathRegexp)
+		c.Regexp = b.regexp("path_regexp", from.PathRegexp)
 	}
 	for _, field := range from.Headers {
-		c.headers = append(c.headers, b.valueMatch("headers", http.CanonicalHeaderKey(field.Name), field.Value))
+		c.Headers = append(c.Headers, b.wanted("headers", http.CanonicalHeaderKey(field.Name), field.Value))
 	}
 	for _, parameter := range from.Query {
-		c.query = append(c.query, b.valueMatch("query", parameter.Name, parameter.Value))
+		c.Query = append(c.Query, b.wanted("query", parameter.Name, parameter.Value))
 	}
 	return c
 }
 
-func (b *routeBuilder) valueMatch(key, name, text string) valueMatch {
-	m := valueMatch{name: name, text: text, any: text == "*"}
+// wanted is the condition that the text of a value stands for.
+func (b *routeBuilder) wanted(key, name, text string) routing.Value {
+	m := routing.Value{Name: name, Text: text, Any: text == "*"}
 	if expression, ok := strings.CutPrefix(text, "~"); ok {
-		m.regexp = b.regexp(key, expression)
+		m.Regexp = b.regexp(key, expression)
 	}
 	return m
 }

@@ -6,12 +6,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/sallyport/sallyport/config"
 	"github.com/sallyport/sallyport/proxy/exchange"
+	"github.com/sallyport/sallyport/proxy/failure"
 	"github.com/sallyport/sallyport/proxy/middleware/buffer"
 	"github.com/sallyport/sallyport/proxy/middleware/compress"
 	"github.com/sallyport/sallyport/proxy/middleware/limit"
@@ -88,11 +88,11 @@ func (b *routeBuilder) rate(from config.RateLimit, place string) func(http.Handl
 		b.fail("rate_limit", err)
 		return nil
 	}
-	p, at := b.proxy, origin{site: b.site.Name}
+	p, at := b.proxy, failure.Origin{Site: b.site.Name}
 	exceeded := func(r *http.Request) {
-		if held, ok := p.failures.admit(failureKey{at, "rate_limit_dry_run " + o.Name}, time.Now()); ok {
-			p.logger.Info("rate limit would refuse", zap.String("limit", o.Name), zap.String("site", at.site),
-				zap.Stringer("client", exchange.Of(r).Client), zap.Int("suppressed", held))
+		if suppressed, ok := p.failures.Admit(at, "rate_limit_dry_run "+o.Name); ok {
+			p.logger.Info("rate limit would refuse", zap.String("limit", o.Name), zap.String("site", at.Site),
+				zap.Stringer("client", exchange.Of(r).Client), suppressed)
 		}
 	}
 	return func(next http.Handler) http.Handler { return made.Wrap(next, exceeded) }
@@ -182,10 +182,10 @@ func (b *routeBuilder) mirror() func(http.Handler) http.Handler {
 		return nil
 	}
 	o := mirror.Options{To: to, Percent: from.Percent, MaxBody: int64(from.MaxBody), Concurrent: from.Concurrent, Timeout: from.Timeout}
-	p, at := b.proxy, origin{upstream: from.To}
+	p, at := b.proxy, failure.Origin{Upstream: from.To}
 	report := func(err error) {
-		if held, ok := p.failures.admit(failureKey{at, "mirror"}, time.Now()); ok {
-			p.logger.Warn("copy of a request failed", zap.String("upstream", at.upstream), zap.Error(err), zap.Int("suppressed", held))
+		if suppressed, ok := p.failures.Admit(at, "mirror"); ok {
+			p.logger.Warn("copy of a request failed", zap.String("upstream", at.Upstream), zap.Error(err), suppressed)
 		}
 	}
 	made, err := keep(b.proxy, b.next, o, func() (*mirror.Mirror, error) { return mirror.New(o, report) })

@@ -6,6 +6,7 @@ import (
 
 	"github.com/sallyport/sallyport/proxy/listen"
 	"github.com/sallyport/sallyport/proxy/middleware/auth/certificate"
+	"github.com/sallyport/sallyport/proxy/routing"
 )
 
 // clientPolicy is what handshakes for one site ask of clients. Every site has
@@ -48,12 +49,12 @@ func (p *Proxy) ClientAuth(serverName string) *listen.ClientAuth {
 	if g == nil || !g.asksClients {
 		return nil
 	}
-	var buf hostBuffer
-	host, ok := normalizeHost(&buf, serverName)
+	var buf routing.HostBuffer
+	host, ok := routing.Host(&buf, serverName)
 	if !ok {
 		return nil // no certificate either
 	}
-	if s := g.router.find(host); s != nil && s.clients != nil {
+	if s := g.hosts.Find(host); s != nil && s.clients != nil {
 		return s.clients.rule()
 	}
 	return nil

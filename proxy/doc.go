@@ -3,11 +3,12 @@
 //
 // A request's way: [Proxy.ServeHTTP] makes its record (recorder.go), gives it an
 // id, takes away what a client must not say (edge.go), finds the site by host
-// (router.go), brings its target into the one form in which it is matched and
-// forwarded (settle.go), finds the route (route.go), and the route's action
-// answers behind the route's middleware: forward.go sends it to an upstream,
+// (package routing), brings its target into the one form in which it is matched
+// and forwarded (package target), finds the route (package routing again), and
+// the route's action answers behind the route's middleware: forward.go sends it to an upstream,
 // which chooses the server, and copies the response back. Every failure,
-// wherever it happens, is classified, logged and answered in failure.go.
+// wherever it happens, is classified by the package failure, and logged and
+// answered in report.go.
 //
 // The package imports no TLS manager and no engine: those stand behind
 // [net/http.Handler] and [net/http.RoundTripper]. Of its files only build.go

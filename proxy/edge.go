@@ -9,6 +9,8 @@ import (
 
 	"github.com/sallyport/sallyport/proxy/exchange"
 	"github.com/sallyport/sallyport/proxy/internal/wire"
+	"github.com/sallyport/sallyport/proxy/target"
+	"github.com/sallyport/sallyport/proxy/tunnel"
 )
 
 // requestID is the field under which a request's id travels: through the
@@ -19,8 +21,9 @@ const requestID = "X-Request-Id"
 // Refusals of the edge.
 var (
 	errMethod     = &exchange.Refusal{Status: http.StatusNotImplemented, Label: "method_refused", Reason: "CONNECT and TRACE are not for a gateway"}
-	errTarget     = &exchange.Refusal{Status: http.StatusBadRequest, Label: "target_invalid", Reason: "the request target has a character that does not belong there"}
 	errLookalike  = &exchange.Refusal{Status: http.StatusBadRequest, Label: "field_lookalike", Reason: "a field differs from one that only a proxy or the protocol may set by an underscore"}
+	errFields     = &exchange.Refusal{Status: http.StatusRequestHeaderFieldsTooLarge, Label: "too_many_fields", Reason: "the request has more fields than limits.request_header_count"}
+	errLong       = &exchange.Refusal{Status: http.StatusRequestURITooLong, Label: "target_too_long", Reason: "the request target is longer than limits.uri_length"}
 	errConnection = &exchange.Refusal{Status: http.StatusBadRequest, Label: "connection_invalid", Reason: "the Connection field names an end-to-end field"}
 )
 
@@ -35,7 +38,7 @@ var (
 // there for the action to see; it must not pass them on.
 func (w *recorder) admit(r *http.Request, logger *zap.Logger) error {
 	named := r.Header["Connection"]
-	admitSocket(r)
+	tunnel.FromConnect(r)
 	deceiving := false
 	for name := range r.Header {
 		if forged(name) {
@@ -55,7 +58,7 @@ func (w *recorder) admit(r *http.Request, logger *zap.Logger) error {
 	if err := checkMethod(r.Method); err != nil {
 		return err
 	}
-	if err := checkTarget(r.RequestURI); err != nil {
+	if err := target.Check(r.RequestURI); err != nil {
 		return err
 	}
 	return removeNominated(r.Header, named)
@@ -131,15 +134,27 @@ func removeNominated(h http.Header, connection []string) error {
 	return nil
 }
 
-// checkTarget refuses targets that cannot be passed on byte for byte: what we
-// read and what the server behind reads must be the same. HTTP/2 can carry a
-// blank in :path, which in HTTP/1.1 would end the target; a fragment is never
-// sent by a client (RFC 9112 section 3.2). The rest is settle's.
-func checkTarget(uri string) error {
-	for i := range len(uri) {
-		if c := uri[i]; c <= ' ' || c == 0x7f || c == '#' {
-			return errTarget
-		}
+// bounds are what the head of a request may have. The engines bound its bytes,
+// and how long it may take; these hold for all of them alike.
+type bounds struct {
+	fields int // field lines, those that we removed not counted; 0 is no limit
+	target int // bytes of the request target; 0 is no limit
+}
+
+// check refuses a head that is more than the bounds allow.
+func (b bounds) check(r *http.Request) error {
+	if b.target > 0 && len(r.RequestURI) > b.target {
+		return errLong
+	}
+	if b.fields <= 0 {
+		return nil
+	}
+	lines := 0
+	for _, values := range r.Header {
+		lines += len(values)
+	}
+	if lines > b.fields {
+		return errFields
 	}
 	return nil
 }

@@ -186,11 +186,11 @@ sites:
 		sure                     bool
 	}{
 		{"/address", "", "", "each client's address belongs to one server: --from ADDRESS says which", false},
-		{"/address", "203.0.113.7", "", "the address 203.0.113.7 belongs to this server", true},
+		{"/address", "203.0.113.7", "", "the address 203.0.113.7 belongs to one of them", true},
 		{"/field", "", "", "the request has no header X-Tenant, so the less busy of two at random", false},
-		{"/field", "", "X-Tenant: hunter2", "the value of header X-Tenant belongs to this server", true},
+		{"/field", "", "X-Tenant: hunter2", "the value of header X-Tenant belongs to one of them", true},
 		{"/cookie", "", "", "the request has no cookie sid, so the less busy of two at random", false},
-		{"/cookie", "", "Cookie: sid=hunter2", "the value of cookie sid belongs to this server", true},
+		{"/cookie", "", "Cookie: sid=hunter2", "the value of cookie sid belongs to one of them", true},
 		{"/two", "", "", "the less busy of two at random, by weight", false},
 		{"/turn", "", "", "each in turn, by weight", false},
 		{"/least", "", "", "the one with the fewest requests under way, by weight", false},
@@ -282,7 +282,7 @@ sites:
 			}
 		}
 	}
-	if n < 3000 || served < 300 {
+	if n < 3000 || served < 200 {
 		t.Errorf("only %d requests were compared, %d of them of files", n, served)
 	}
 }

@@ -8,7 +8,10 @@ import (
 	"time"
 
 	"github.com/sallyport/sallyport/proxy/exchange"
+	"github.com/sallyport/sallyport/proxy/failure"
+	"github.com/sallyport/sallyport/proxy/tunnel"
 	"github.com/sallyport/sallyport/proxy/upstream"
+	"github.com/sallyport/sallyport/proxy/upstream/h1"
 )
 
 // forward is the action that sends requests to a server and copies its
@@ -16,9 +19,9 @@ import (
 type forward struct {
 	proxy   *Proxy
 	to      http.RoundTripper // sets scheme and host of the request's URL
-	tunnels *tunnels          // where upgraded connections are kept
+	tunnels *tunnel.Set       // where upgraded connections are kept
 	silence time.Duration     // that an upgraded connection may keep; 0 is no limit
-	at      origin
+	at      failure.Origin
 
 	host     string         // to send: "" or client for the client's, upstream for the server's own
 	upgrades []string       // protocols to switch to, beside websocket
@@ -28,8 +31,9 @@ type forward struct {
 // ServeHTTP forwards one request.
 func (f *forward) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := exchange.Of(r)
-	x.Upstream, x.Server = f.at.upstream, f.at.server
-	trip := &passage{Context: r.Context(), w: w, r: r}
+	x.Upstream, x.Server = f.at.Upstream, f.at.Server
+	trip := f.proxy.passages.Get().(*passage)
+	trip.Context, trip.w, trip.r = r.Context(), w, r
 	out, body := trip.outgoing(x, &f.proxy.headers)
 	if body != nil {
 		// The server may answer before it has read everything, and both may
@@ -49,7 +53,7 @@ func (f *forward) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		err = checkStatus(res, protocol)
 	}
 	if err == nil && protocol != "" && r.ProtoMajor > 1 {
-		err = checkSocket(res, out.Header.Get("Sec-Websocket-Key"))
+		err = tunnel.CheckAccept(res, out.Header.Get("Sec-Websocket-Key"))
 	}
 	if err != nil {
 		f.fail(w, r, body, err)
@@ -60,8 +64,8 @@ func (f *forward) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	f.respond(w, r, res, body)
-	if res.ProtoMajor == 1 && x.Attempts == 1 {
-		trip.recycle(&f.proxy.headers)
+	if own, ok := res.Body.(h1.Recycler); ok && x.Attempts == 1 && body == nil && own.Recycle() {
+		trip.recycle(f.proxy)
 	}
 }
 
@@ -115,11 +119,11 @@ func checkStatus(res *http.Response, protocol string) error {
 	case res.StatusCode == http.StatusSwitchingProtocols:
 		err = checkUpgrade(res, protocol)
 	case res.StatusCode < 200 || res.StatusCode > 999:
-		err = errBadStatus
+		err = failure.ErrBadStatus
 	}
 	if err != nil {
 		_ = res.Body.Close()
-		err = answeredBy(res, err)
+		err = failure.AnsweredBy(res, err)
 	}
 	return err
 }
@@ -127,8 +131,8 @@ func checkStatus(res *http.Response, protocol string) error {
 // respond copies a response to the client.
 func (f *forward) respond(w http.ResponseWriter, r *http.Request, res *http.Response, body *requestBody) {
 	defer res.Body.Close()
-	h := w.Header()
-	copyResponseHeader(h, res.Header)
+	piecewise := streams(res) // before anybody changes the header, which may be that of the answer
+	h := answerHeader(w, res.Header)
 	announceTrailers(h, res.Trailer)
 	if r.ProtoMajor == 1 && body.unread() {
 		// Whether the rest of the body will be well-formed is not known, so
@@ -137,11 +141,11 @@ func (f *forward) respond(w http.ResponseWriter, r *http.Request, res *http.Resp
 	}
 	defer patient(w, r, res)()
 	w.WriteHeader(res.StatusCode)
-	if err := f.copyBody(w, r, res); err != nil {
+	if err := f.copyBody(w, r, res, piecewise); err != nil {
 		if broken := body.failure(); broken != nil {
 			err = fmt.Errorf("%w (%w)", broken, err)
 		}
-		f.proxy.cut(r, answeredBy(res, err))
+		f.proxy.cut(r, failure.AnsweredBy(res, err))
 	}
 	setTrailers(h, res.Trailer)
 }
@@ -149,21 +153,21 @@ func (f *forward) respond(w http.ResponseWriter, r *http.Request, res *http.Resp
 // copyBody copies a response's body. What has no announced length may be a
 // stream that somebody watches, so each piece of it is pushed out as it comes;
 // with a length, pushing is left to the buffers' being full, which is cheaper.
-func (f *forward) copyBody(w http.ResponseWriter, r *http.Request, res *http.Response) error {
+func (f *forward) copyBody(w http.ResponseWriter, r *http.Request, res *http.Response, piecewise bool) error {
 	if r.Method == http.MethodHead || res.Body == http.NoBody {
 		return nil
 	}
 	c := f.proxy.copiers.Get().(*copier)
 	defer c.release(&f.proxy.copiers)
-	if err := c.begin(w, res.Body, streams(res)); err != nil {
-		return &deliveryError{err}
+	if err := c.begin(w, res.Body, piecewise); err != nil {
+		return &failure.Delivery{Err: err}
 	}
 	err := c.copy(res.Body, &f.proxy.buffers)
 	switch {
 	case c.failed != nil:
-		return &deliveryError{c.failed}
+		return &failure.Delivery{Err: c.failed}
 	case err != nil:
-		return fmt.Errorf("%w: %w", errTruncated, err)
+		return fmt.Errorf("%w: %w", failure.ErrTruncated, err)
 	}
 	return nil
 }

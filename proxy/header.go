@@ -29,6 +29,36 @@ func asksForTrailers(te []string) bool {
 	return false
 }
 
+// adopter is a writer that takes a map as the header of its answer as long as
+// there is nothing in it. What reports false has not.
+type adopter interface{ Adopt(http.Header) bool }
+
+// answerHeader returns the header of the answer, with a server's end-to-end
+// fields in it. Nearly always it is the server's own map, which is nobody else's.
+func answerHeader(w http.ResponseWriter, from http.Header) http.Header {
+	if to, ok := w.(adopter); ok && to.Adopt(from) {
+		keepEndToEnd(from)
+		return from
+	}
+	h := w.Header()
+	copyResponseHeader(h, from)
+	return h
+}
+
+// keepEndToEnd removes from a server's header what copyResponseHeader would
+// not copy.
+func keepEndToEnd(h http.Header) {
+	nominated := h["Connection"]
+	for name := range h {
+		if hopByHop(name) || names(nominated, name) {
+			delete(h, name)
+		}
+	}
+	if _, ok := h["Content-Type"]; !ok {
+		h["Content-Type"] = nil
+	}
+}
+
 // copyResponseHeader adds a server's end-to-end fields to h. Date and Server
 // stay the server's; Content-Type is never guessed.
 func copyResponseHeader(h, from http.Header) {

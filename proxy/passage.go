@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/sallyport/sallyport/proxy/exchange"
+	"github.com/sallyport/sallyport/proxy/failure"
 	"github.com/sallyport/sallyport/proxy/upstream/h1"
 )
 
@@ -21,7 +22,7 @@ const mostInformational = 32
 const usualFields = 64
 
 // passage is one request on its way to a server: all that is made for it, in
-// one allocation. It is the context of the request that is sent, and passes
+// one piece, which nearly always is one that has been used before. It is the context of the request that is sent, and passes
 // informational responses (103 Early Hints, 102) on while the final one is
 // awaited. The engine calls Inform on a goroutine of its own.
 type passage struct {
@@ -84,19 +85,19 @@ func (p *passage) outgoing(x *exchange.Exchange, headers *sync.Pool) (*http.Requ
 	return out, body
 }
 
-// recycle gives the map back. Nobody may look at it any more: our own engine
-// does not once it has returned a response, the library may.
-func (p *passage) recycle(headers *sync.Pool) {
-	h := p.out.Header
-	p.out.Header = nil
-	if len(h) <= usualFields {
+// recycle gives all of it back. Nobody may look at it any more: see
+// [h1.Recycler].
+func (p *passage) recycle(to *Proxy) {
+	if h := p.out.Header; len(h) <= usualFields {
 		clear(h)
-		headers.Put(h)
+		to.headers.Put(h)
 	}
+	*p = passage{}
+	to.passages.Put(p)
 }
 
 // setURL takes the target in the form in which it is sent on verbatim; see
-// settle for those that are not of the common form. The server fills in
+// target.Settle for those that are not of the common form. The server fills in
 // scheme and host.
 func (p *passage) setURL() {
 	r := p.r
@@ -138,7 +139,7 @@ func (p *passage) Inform(status int, header http.Header) error {
 		return nil // 100 is sent by our own server, when the engine begins to read the body
 	}
 	if p.count++; p.count > mostInformational {
-		return errTooMany1xx
+		return failure.ErrTooManyInformational
 	}
 	h := p.w.Header()
 	kept := maps.Clone(h)

@@ -11,7 +11,9 @@ import (
 
 	"github.com/sallyport/sallyport/proxy/accesslog/sink"
 	"github.com/sallyport/sallyport/proxy/exchange"
+	"github.com/sallyport/sallyport/proxy/failure"
 	"github.com/sallyport/sallyport/proxy/middleware/clientip"
+	"github.com/sallyport/sallyport/proxy/target"
 	"github.com/sallyport/sallyport/proxy/tracing"
 )
 
@@ -56,11 +58,12 @@ type Proxy struct {
 	options  Options
 	logger   *zap.Logger
 	current  atomic.Pointer[Generation]
-	failures *failureLog
+	failures *failure.Log
 	gateway  *clientip.Watch
 	buffers  sync.Pool // of *[copySize]byte
 	copiers  sync.Pool // of *copier
 	headers  sync.Pool // of http.Header, empty
+	passages sync.Pool // of *passage, empty
 
 	commits sync.Mutex
 	retired map[*pool]struct{} // those that drain
@@ -77,11 +80,12 @@ func New(o Options) *Proxy {
 	return &Proxy{
 		options:  o,
 		logger:   o.Logger,
-		failures: newFailureLog(),
+		failures: failure.NewLog(),
 		gateway:  clientip.NewWatch(clientip.Gateway()),
 		retired:  make(map[*pool]struct{}),
 		buffers:  sync.Pool{New: func() any { return new([copySize]byte) }},
-		headers:  sync.Pool{New: func() any { return make(http.Header, 24) }},
+		headers:  sync.Pool{New: func() any { return make(http.Header, 8) }},
+		passages: sync.Pool{New: func() any { return new(passage) }},
 		copiers:  sync.Pool{New: func() any { return new(copier) }},
 	}
 }
@@ -90,7 +94,8 @@ func New(o Options) *Proxy {
 func (p *Proxy) ServeHTTP(rw http.ResponseWriter, original *http.Request) {
 	w, r := p.open(rw, original)
 	if p.observed() {
-		defer p.observe(w, r)()
+		p.began(w, r)
+		defer p.done(w, r)
 	}
 	defer p.rescue(w, r)
 	s, err := p.enter(w, r)
@@ -115,23 +120,25 @@ func (p *Proxy) observed() bool {
 	return g != nil && g.tracer != nil
 }
 
-// observe tells the observers of a request; what it returns tells them of its
-// end. The header of r is that of the client as far as admit lets it through.
-func (p *Proxy) observe(w *recorder, r *http.Request) func() {
+// began tells the observers of a request.
+func (p *Proxy) began(w *recorder, r *http.Request) {
 	for _, o := range p.options.Observers {
 		o.Began(r, &w.Exchange)
 	}
-	return func() {
-		took := time.Since(w.Exchange.Started)
-		for _, o := range p.options.Observers {
-			o.Done(r, &w.Exchange, took)
-		}
-		if w.log != nil {
-			w.log.Done(r, &w.Exchange, took)
-		}
-		if w.span != nil {
-			p.spanDone(w, r, took)
-		}
+}
+
+// done tells them of its end. The header of r is that of the client as far as
+// admit lets it through.
+func (p *Proxy) done(w *recorder, r *http.Request) {
+	took := time.Since(w.Exchange.Started)
+	for _, o := range p.options.Observers {
+		o.Done(r, &w.Exchange, took)
+	}
+	if w.log != nil {
+		w.log.Done(r, &w.Exchange, took)
+	}
+	if w.span != nil {
+		p.spanDone(w, r, took)
 	}
 }
 
@@ -160,7 +167,7 @@ func (p *Proxy) enter(w *recorder, r *http.Request) (*site, error) {
 		return nil, refused
 	}
 	if g == nil {
-		return nil, errStarting
+		return nil, failure.ErrStarting
 	}
 	if doubt != nil {
 		return nil, doubt
@@ -170,15 +177,15 @@ func (p *Proxy) enter(w *recorder, r *http.Request) (*site, error) {
 		return nil, err
 	}
 	if overloaded := p.options.Overloaded; overloaded != nil && overloaded() {
-		return nil, errOverloaded
+		return nil, failure.ErrOverloaded
 	}
-	s, err := g.router.route(r)
+	s, err := g.hosts.Of(r)
 	if err != nil {
 		return nil, err
 	}
 	w.Exchange.Site = s.name
 	w.Exchange.Pages, w.log = s.pages, s.log
-	return s, settle(r, s.merge)
+	return s, target.Settle(r, s.merge)
 }
 
 // Relieve drops what the current generation keeps only to be quicker. It is
@@ -201,11 +208,11 @@ func (p *Proxy) Part() {
 	defer p.commits.Unlock()
 	if g := p.current.Load(); g != nil {
 		for _, pool := range g.pools {
-			pool.tunnels.setClosed(true)
+			pool.tunnels.SetClosed(true)
 		}
 	}
 	for pool := range p.retired {
-		pool.tunnels.setClosed(true)
+		pool.tunnels.SetClosed(true)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/sallyport/sallyport/proxy/exchange"
+	"github.com/sallyport/sallyport/proxy/routing"
 )
 
 // marker is a hook that counts itself and says what it sees.
@@ -25,8 +26,8 @@ func (m marker) Head(r *http.Request, status int, h http.Header) {
 func served(t *testing.T, handler http.HandlerFunc) (rec *httptest.ResponseRecorder, x *exchange.Exchange, ran int) {
 	t.Helper()
 	p := New(Options{Logger: zap.NewNop()})
-	g := &Generation{router: newRouter(1)}
-	if err := g.router.add("a.test", only("a.test", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	g := &Generation{hosts: routing.NewHosts[*site](1)}
+	if err := g.hosts.Add("a.test", only("a.test", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		x = exchange.Of(r)
 		x.OnHead(marker{&ran})
 		handler(w, r)
@@ -85,7 +86,7 @@ type closerKey struct{ size int }
 func TestKeptValueLivesAsLongAsAGenerationWantsIt(t *testing.T) {
 	p := New(Options{Logger: zap.NewNop()})
 	generation := func(sizes ...int) (*Generation, []*closer) {
-		g := &Generation{router: newRouter(0), kept: kept{}}
+		g := &Generation{hosts: routing.NewHosts[*site](0), kept: kept{}}
 		var got []*closer
 		for _, size := range sizes {
 			one, err := keep(p, g, closerKey{size}, func() (*closer, error) { return new(closer), nil })

@@ -2,6 +2,8 @@ package proxy
 
 import (
 	"net/http"
+
+	"github.com/sallyport/sallyport/proxy/routing"
 )
 
 // RedirectHandler answers requests that came over plain HTTP: it sends clients
@@ -17,7 +19,8 @@ func (p *Proxy) RedirectHandler() http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, original *http.Request) {
 		w, r := p.open(rw, original)
 		if p.observed() {
-			defer p.observe(w, r)()
+			p.began(w, r)
+			defer p.done(w, r)
 		}
 		defer p.rescue(w, r)
 		s, err := p.enter(w, r)
@@ -48,8 +51,8 @@ func (p *Proxy) RedirectHandler() http.Handler {
 
 // redirectToTLS sends a client to the same address over HTTPS.
 func redirectToTLS(w http.ResponseWriter, r *http.Request, port string) {
-	var buf hostBuffer
-	host, _ := normalizeHost(&buf, r.Host) // enter saw that it is one
+	var buf routing.HostBuffer
+	host, _ := routing.Host(&buf, r.Host) // enter saw that it is one
 	location := string(host)
 	if r.Host[0] == '[' {
 		location = "[" + location + "]"

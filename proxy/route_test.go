@@ -14,31 +14,6 @@ import (
 	"github.com/sallyport/sallyport/proxy/target"
 )
 
-func TestPatterns(t *testing.T) {
-	for text, want := range map[string]struct{ yes, no string }{
-		"/":             {"/ /a /a/b // *", ""},
-		"/login":        {"/login", "/login/ /log /login/x /Login // *"},
-		"/api/":         {"/api /api/ /api/x /api//x", "/apix /ap / /API/ *"},
-		"/users/*":      {"/users/1 /users/*", "/users /users/ /users/1/ /users/1/x *"},
-		"/users/*/":     {"/users/1 /users/1/ /users/1/x/y", "/users /users/ /users// /usersx/1"},
-		"/u/*/photo/*/": {"/u/1/photo/2 /u/1/photo/2/x", "/u/1/photo /u/1/2/photo/3"},
-		"/*/x":          {"/a/x /b/x", "//x /a/b/x /x"},
-		"/a%2Fb/":       {"/a%2Fb/c /a%2Fb", "/a/b"},
-	} {
-		p := newPattern(text)
-		for path := range strings.FieldsSeq(want.yes) {
-			if !p.match(path) {
-				t.Errorf("%s does not match %s", text, path)
-			}
-		}
-		for path := range strings.FieldsSeq(want.no) {
-			if p.match(path) {
-				t.Errorf("%s matches %s", text, path)
-			}
-		}
-	}
-}
-
 // built returns the site that a configuration of one site makes, and whatever
 // is wrong with it.
 func built(t testing.TB, text string) (*site, error) {
@@ -62,7 +37,7 @@ func asked(t testing.TB, s *site, method, uri string) (*exchange.Exchange, *http
 	if r.URL, err = url.ParseRequestURI(uri); err != nil { // as servers do
 		return x, r, target.ErrEscape
 	}
-	return x, r, settle(r, s.merge)
+	return x, r, target.Settle(r, s.merge)
 }
 
 // taken returns the number of the route that a request gets, or what refuses it.
@@ -206,51 +181,6 @@ func TestSiteSaysHowItsApplicationReadsPaths(t *testing.T) {
 	}
 }
 
-// With many routes the first segment narrows the choice. It must not change it.
-func TestIndexOfManyRoutesChoosesTheSame(t *testing.T) {
-	var text strings.Builder
-	text.WriteString("sites:\n  a.localhost:\n    routes:\n")
-	for i := range 40 {
-		switch i % 5 {
-		case 0:
-			fmt.Fprintf(&text, "      - {path: /r%d/, methods: POST, respond: 200}\n", i%7)
-		case 1:
-			fmt.Fprintf(&text, "      - {path: [/r%d/x, /s%d/], respond: 200}\n", i%7, i%3)
-		case 2:
-			fmt.Fprintf(&text, "      - {path: /*/y%d, respond: 200}\n", i%4)
-		case 3:
-			fmt.Fprintf(&text, "      - {path_regexp: z%d, respond: 200}\n", i)
-		default:
-			fmt.Fprintf(&text, "      - {path: /r%d, query: {i: \"%d\"}, respond: 200}\n", i%7, i)
-		}
-	}
-	s, err := built(t, text.String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	slow := *s
-	slow.first = nil
-	if s.first == nil {
-		t.Fatal("there is no index")
-	}
-	seen := map[string]bool{}
-	for i := range 8 {
-		for _, shape := range []string{"/r%d", "/r%d/", "/r%d/x", "/s%d", "/s%d/q", "/other/y%d", "/r1/y%d", "/z%d", "/r2/z3%d", "/r%d?i=4", "/r%d?i=9"} {
-			for _, method := range []string{"GET", "POST"} {
-				uri := fmt.Sprintf(shape, i)
-				got, want := taken(t, s, method, uri, nil), taken(t, &slow, method, uri, nil)
-				seen[got] = true
-				if got != want {
-					t.Errorf("%s %s: route %s, want %s", method, uri, got, want)
-				}
-			}
-		}
-	}
-	if len(seen) < 12 {
-		t.Errorf("only the routes %v were taken", seen)
-	}
-}
-
 // FuzzRoute: whatever an application makes of a path, by decoding it, it is
 // under the guarded one only if the proxy took it for that or refused it.
 func FuzzRoute(f *testing.F) {
@@ -262,7 +192,7 @@ func FuzzRoute(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, uri string) {
-		if !strings.HasPrefix(uri, "/") || checkTarget(uri) != nil {
+		if !strings.HasPrefix(uri, "/") || target.Check(uri) != nil {
 			return
 		}
 		x, r, err := asked(t, s, "GET", uri)
@@ -282,79 +212,4 @@ func FuzzRoute(f *testing.F) {
 			}
 		}
 	})
-}
-
-func TestFindingARouteAllocatesNothing(t *testing.T) {
-	s := manyRoutes100(t)
-	x, r, err := asked(t, s, "GET", "/service77/users/4711/photo?size=3")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if allocs := testing.AllocsPerRun(100, func() {
-		if err := settle(r, false); err != nil {
-			t.Fatal(err)
-		}
-		if found, err := s.find(x, r); err != nil || found != s.routes[77] {
-			t.Fatal(found, err)
-		}
-	}); allocs != 0 {
-		t.Errorf("%v allocations", allocs)
-	}
-}
-
-func manyRoutes100(t testing.TB) *site {
-	t.Helper()
-	var text strings.Builder
-	text.WriteString("sites:\n  a.localhost:\n    routes:\n")
-	for i := range 100 {
-		fmt.Fprintf(&text, "      - {path: /service%d/, respond: 200}\n", i)
-	}
-	s, err := built(t, text.String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
-func BenchmarkRoutes(b *testing.B) {
-	ten := `
-sites:
-  a.localhost:
-    routes:
-      - {path: /login, methods: POST, respond: 200}
-      - {path: /users/*/photo, respond: 200}
-      - {path: /admin/, client_ip: 10.0.0.0/8, respond: 200}
-      - {path: /static/, respond: 200}
-      - {path: /api/v1/, respond: 200}
-      - {path: /api/v2/, headers: {X-Beta: "*"}, respond: 200}
-      - {path: /api/v2/, query: {beta: "1"}, respond: 200}
-      - {path: /api/v2/, respond: 200}
-      - {path: /health, respond: 200}
-      - {path: /, respond: 200}
-`
-	s10, err := built(b, ten)
-	if err != nil {
-		b.Fatal(err)
-	}
-	for _, c := range []struct {
-		name string
-		site *site
-		uri  string
-	}{
-		{"one", only("a.test", http.NotFoundHandler()), "/a/b/c"},
-		{"ten/first", s10, "/login"}, {"ten/eighth", s10, "/api/v2/users/4711"}, {"ten/encoded", s10, "/api/v2/%c3%a4"},
-		{"hundred", manyRoutes100(b), "/service99/users/4711"},
-	} {
-		b.Run(c.name, func(b *testing.B) {
-			x, r, err := asked(b, c.site, "GET", c.uri)
-			if err != nil {
-				b.Fatal(err)
-			}
-			b.ReportAllocs()
-			for b.Loop() {
-				_ = settle(r, false)
-				_, _ = c.site.find(x, r)
-			}
-		})
-	}
 }

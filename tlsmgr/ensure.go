@@ -63,7 +63,7 @@ func (m *Manager) ensure(ctx context.Context, job job) (done outcome, err error)
 func (m *Manager) ensureInternal(job job) (outcome, error) {
 	const ratio = 1.0 / 3
 	have := job.slot.certificate.Load()
-	if have != nil && !job.force && have.Leaf.CheckSignatureFrom(job.authority.Root()) == nil {
+	if have != nil && !job.force && job.authority.Signed(have.Leaf) {
 		if due := renewalTime(have.Leaf, nil, ratio); due.After(time.Now()) {
 			return outcome{next: due}, nil
 		}

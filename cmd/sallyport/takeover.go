@@ -12,8 +12,10 @@ import (
 //
 // The new process gets copies of all sockets, so that there is no moment at which
 // nobody listens, and serves as soon as it is ready. Two things only one process
-// may do at a time: read a UDP socket, and order certificates. Those the new one
-// begins when the old one says that it has stopped.
+// may do at a time. Certificates the new one orders when the old one says that it
+// has stopped to. UDP sockets the old one goes on reading until it has no
+// connection over HTTP/3 any more, and passes on what is not for these; see package
+// relay.
 
 // passedOn says which descriptors are what.
 type passedOn struct {
@@ -28,13 +30,12 @@ type passedSocket struct {
 	FD      int    `json:"fd"`
 	Name    string `json:"name"`
 	Address string `json:"address"`
+	Relay   int    `json:"relay,omitempty"` // of UDP: to read packets from
 }
 
-// What the old process says that it has stopped to do.
-const (
-	stoppedOrders = 'c'
-	stoppedUDP    = 'u'
-)
+// stoppedOrders is what the old process says when it orders no certificates any
+// more.
+const stoppedOrders = 'c'
 
 // predecessor is the process that this one takes over from.
 type predecessor struct {
@@ -44,7 +45,6 @@ type predecessor struct {
 	done    *os.File
 
 	ordersFree chan struct{} // closed when we may order certificates
-	udpFree    chan struct{} // closed when we may read UDP sockets
 }
 
 // receiveTakeover returns the process that this one takes over from, or nil.
@@ -60,10 +60,14 @@ func receiveTakeover() (*predecessor, error) {
 	}
 	p := &predecessor{
 		ready: take(what.Ready, "readiness"), done: take(what.Done, "predecessor"),
-		ordersFree: make(chan struct{}), udpFree: make(chan struct{}),
+		ordersFree: make(chan struct{}),
 	}
 	for _, one := range what.Sockets {
-		p.sockets = append(p.sockets, listen.Passed{Name: one.Name, File: take(one.FD, one.Name), Address: one.Address})
+		passed := listen.Passed{Name: one.Name, File: take(one.FD, one.Name), Address: one.Address}
+		if one.Relay != 0 {
+			passed.Relay = take(one.Relay, "relay")
+		}
+		p.sockets = append(p.sockets, passed)
 	}
 	for _, fd := range what.Admin {
 		p.admin = append(p.admin, take(fd, "admin"))
@@ -71,26 +75,12 @@ func receiveTakeover() (*predecessor, error) {
 	return p, nil
 }
 
-// wait hears what the old process has stopped to do, until it has done all or
-// has ended. It is a goroutine of the edge's.
+// wait hears that the old process orders no certificates any more: it says
+// stoppedOrders, or has ended. It is a goroutine of the edge's.
 func (p *predecessor) wait() {
 	defer p.done.Close()
-	orders, udp := p.ordersFree, p.udpFree
-	word := make([]byte, 1)
-	for {
-		_, err := io.ReadFull(p.done, word)
-		if orders != nil && (err != nil || word[0] == stoppedOrders) {
-			close(orders)
-			orders = nil
-		}
-		if udp != nil && (err != nil || word[0] == stoppedUDP) {
-			close(udp)
-			udp = nil
-		}
-		if err != nil {
-			return
-		}
-	}
+	_, _ = p.done.Read(make([]byte, 1))
+	close(p.ordersFree)
 }
 
 // report tells the old process how it went: that this one serves, or why not.

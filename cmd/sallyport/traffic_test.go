@@ -126,21 +126,24 @@ func (f *traffic) requests(client *http.Client, pause time.Duration) {
 			return
 		case <-ticker.C:
 		}
-		group.Go(func() {
-			res, err := client.Post("https://app.localhost/", "text/plain", strings.NewReader("x"))
-			if err != nil {
-				f.fail("%v: %v", time.Now().Format("05.000"), err)
-				return
-			}
-			body, err := io.ReadAll(res.Body)
-			_ = res.Body.Close()
-			if err != nil || res.StatusCode != 200 || string(body) != "hello" {
-				f.fail("%s: %d %q %v", time.Now().Format("05.000"), res.StatusCode, body, err)
-				return
-			}
-			f.served.Add(1)
-		})
+		group.Go(func() { f.post(client) })
 	}
+}
+
+// post sends one request.
+func (f *traffic) post(client *http.Client) {
+	res, err := client.Post("https://app.localhost/", "text/plain", strings.NewReader("x"))
+	if err != nil {
+		f.fail("%v: %v", time.Now().Format("05.000"), err)
+		return
+	}
+	body, err := io.ReadAll(res.Body)
+	_ = res.Body.Close()
+	if err != nil || res.StatusCode != 200 || string(body) != "hello" {
+		f.fail("%s: %d %q %v", time.Now().Format("05.000"), res.StatusCode, body, err)
+		return
+	}
+	f.served.Add(1)
 }
 
 // socket opens a WebSocket.

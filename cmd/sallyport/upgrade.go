@@ -66,10 +66,12 @@ func (c *control) upgrade(ctx context.Context, binary string) (int, error) {
 	began := time.Now()
 	next, err := c.startSuccessor(binary)
 	if err != nil {
+		c.edge.listeners.Keep()
 		return 0, err
 	}
 	c.logger.Info("upgrade: started", zap.String("binary", binary), zap.Int("pid", next.cmd.Process.Pid))
 	if err := next.await(context.WithoutCancel(ctx)); err != nil {
+		c.edge.listeners.Keep()
 		c.logger.Error("upgrade failed; this process keeps serving", zap.Error(err), zap.String("hint", hintOf(err)))
 		return 0, err
 	}
@@ -123,7 +125,11 @@ func (c *control) startSuccessor(binary string) (*successor, error) {
 		return nil, err
 	}
 	for _, socket := range sockets {
-		what.Sockets = append(what.Sockets, passedSocket{pass(socket.File), socket.Name, socket.Address})
+		one := passedSocket{FD: pass(socket.File), Name: socket.Name, Address: socket.Address}
+		if socket.Relay != nil {
+			one.Relay = pass(socket.Relay)
+		}
+		what.Sockets = append(what.Sockets, one)
 	}
 	if c.edge.admin != nil {
 		admins, err := c.edge.admin.Files()
@@ -185,7 +191,7 @@ func (s *successor) await(ctx context.Context) error {
 }
 
 // yield ends what only one process may do, and tells the other. It returns
-// when both are told, or the edge has ended.
+// when that is told, or the edge has ended.
 func (c *control) yield(next *successor, stop func()) {
 	e := c.edge
 	e.listeners.Yield()
@@ -193,7 +199,5 @@ func (c *control) yield(next *successor, stop func()) {
 	e.leave()
 	<-e.ordersEnded
 	_, _ = next.done.Write([]byte{stoppedOrders}) // it may have ended
-	<-e.listeners.FreedUDP()
-	_, _ = next.done.Write([]byte{stoppedUDP})
 	_ = next.done.Close()
 }

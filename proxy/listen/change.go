@@ -26,7 +26,7 @@ type Change struct {
 func (s *Server) Prepare(ctx context.Context, o Options) (*Change, error) {
 	was := s.Options()
 	o.Handler, o.Redirect, o.GetCertificate, o.ClientAuth = was.Handler, was.Redirect, was.GetCertificate, was.ClientAuth
-	o.Overloaded, o.Logger, o.Passed, o.HoldUDP = was.Overloaded, was.Logger, nil, was.HoldUDP
+	o.Overloaded, o.Logger, o.Passed = was.Overloaded, was.Logger, nil
 	return s.prepare(ctx, o, nil)
 }
 

@@ -296,10 +296,9 @@ func passed(t *testing.T, kinds ...string) (list []Passed, address string) {
 func TestPassedSocketsAreServed(t *testing.T) {
 	list, address := passed(t, "https", "https-udp")
 	c := certificate(t)
-	release := make(chan struct{})
 	first := run(t, Options{}, ok) // for its logger and client
 	o := Options{
-		HTTPS: []string{address}, HTTP3: true, Passed: list, Handler: http.HandlerFunc(ok), Logger: first.logger, HoldUDP: release,
+		HTTPS: []string{address}, HTTP3: true, Passed: list, Handler: http.HandlerFunc(ok), Logger: first.logger,
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c, nil }, ShutdownTimeout: 2 * time.Second,
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -316,8 +315,9 @@ func TestPassedSocketsAreServed(t *testing.T) {
 	}
 	for _, f := range files {
 		f.File.Close()
+		shut(&f.Relay)
 	}
-	close(release)
+	s.Keep()
 	client, _ := first.http3(t)
 	if got := get(t, client, "https://"+address); got != "HTTP/3.0" {
 		t.Error(got)
@@ -326,7 +326,6 @@ func TestPassedSocketsAreServed(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
-	<-s.FreedUDP()
 }
 
 func TestPassedSocketThatNothingAsksForIsAnError(t *testing.T) {

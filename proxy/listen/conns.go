@@ -2,12 +2,18 @@ package listen
 
 import (
 	"context"
+	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
+
+	"github.com/sallyport/sallyport/proxy/internal/socket"
+	"github.com/sallyport/sallyport/proxy/listen/proxyproto"
 )
 
 // phase is what a connection is doing, as far as a stop needs to know.
@@ -23,11 +29,12 @@ const (
 // it.
 type conn struct {
 	net.Conn
-	table *table
-	peer  netip.Addr // as caps count it
-	mine  bool       // counted by the caps until it leaves the table
-	phase atomic.Int32
-	once  sync.Once
+	stream io.ReadWriter // over Conn
+	table  *table
+	peer   netip.Addr // as caps count it
+	mine   bool       // counted by the caps until it leaves the table
+	phase  atomic.Int32
+	once   sync.Once
 
 	rested  atomic.Int64 // by the table's clock: when it was last without a request
 	writing atomic.Int64 // by the table's clock: when the write under way began; 0 is none
@@ -67,16 +74,28 @@ func (c *conn) SetLinger(seconds int) error {
 // not take it: two stores are cheaper than a deadline for each write.
 func (c *conn) Write(p []byte) (int, error) {
 	c.writing.Store(c.table.now())
-	n, err := c.Conn.Write(p)
+	n, err := c.stream.Write(p)
 	c.writing.Store(0)
 	return n, err
 }
+
+// Read reads from the socket.
+func (c *conn) Read(p []byte) (int, error) { return c.stream.Read(p) }
 
 // SetWriteDeadline bounds writes. As long as an owner has set a deadline, it is
 // the owner who says how long a peer may take, and not the guard.
 func (c *conn) SetWriteDeadline(t time.Time) error {
 	c.bounded.Store(!t.IsZero())
 	return c.Conn.SetWriteDeadline(t)
+}
+
+// SyscallConn is for an engine that waits for something to read without a buffer
+// to read into.
+func (c *conn) SyscallConn() (syscall.RawConn, error) {
+	if socket, ok := c.Conn.(syscall.Conn); ok {
+		return socket.SyscallConn()
+	}
+	return nil, errors.ErrUnsupported
 }
 
 // rest notes that the connection is without a request from now on.
@@ -116,7 +135,7 @@ func (t *table) now() int64 { return t.clock.Load() }
 // add takes in a connection that the caps have admitted. They are told when it
 // leaves if it is counted here and not by its transport.
 func (t *table) add(plain net.Conn, peer netip.Addr, counted bool) *conn {
-	c := &conn{Conn: plain, table: t, peer: peer, mine: counted}
+	c := &conn{Conn: plain, stream: streamOf(plain), table: t, peer: peer, mine: counted}
 	c.rested.Store(t.now())
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -128,6 +147,14 @@ func (t *table) add(plain net.Conn, peer netip.Addr, counted bool) *conn {
 		t.counters.tcp.accepted.Add(1)
 	}
 	return c
+}
+
+// streamOf returns what moves bytes over an accepted connection.
+func streamOf(plain net.Conn) io.ReadWriter {
+	if passed, ok := plain.(*proxyproto.Conn); ok {
+		plain = passed.TCPConn
+	}
+	return socket.New(plain)
 }
 
 func (t *table) remove(c *conn) {

@@ -14,6 +14,9 @@
 // accounts and after sockets that nobody reads (guard.go). A small GET pays two
 // atomic stores for it over HTTP/1.1, and one allocation over HTTP/2 and HTTP/3.
 //
+// Two processes may serve one UDP socket while one takes over from the other; see
+// package relay.
+//
 // The package imports neither config nor any other room; certificates come
 // from a function.
 //

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/sallyport/sallyport/proxy/listen/h2"
+	"github.com/sallyport/sallyport/proxy/listen/relay"
 )
 
 // quic-go reads five variables of the environment, most of them long after
@@ -56,6 +57,10 @@ const (
 	// GOAWAY, so that the last response arrives: closing drops what the client
 	// has not acknowledged.
 	goodbye = time.Second
+
+	// How long handshakes that have begun may take to end at a stop. One that is
+	// refused is a client's error.
+	lastHandshakes = 2 * time.Second
 )
 
 // http3Engine serves HTTP/3 on the UDP sockets.
@@ -65,6 +70,8 @@ type http3Engine struct {
 	logger  *zap.Logger
 	remarks *slog.Logger
 	limit   *rate.Limiter // of new connections from addresses that are not known to be the sender's
+	tag     relay.Tag     // of our connections' ids
+	shaking atomic.Int64  // handshakes that have begun
 
 	mu        sync.Mutex
 	endpoints map[*port]*endpoint
@@ -73,6 +80,7 @@ type http3Engine struct {
 
 // endpoint is one UDP socket that is served.
 type endpoint struct {
+	socket    *relay.Socket
 	transport *quic.Transport
 	listener  *quic.Listener
 	accepted  chan struct{} // closed when no more connections come out of the listener
@@ -85,6 +93,7 @@ func newHTTP3Engine(s *Server) *http3Engine {
 		logger:    s.quiet,
 		remarks:   slog.New(slog.NewTextHandler(lines{s.quiet}, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		limit:     rate.NewLimiter(unprovenRate, unprovenBurst),
+		tag:       relay.NewTag(),
 		endpoints: make(map[*port]*endpoint),
 		sessions:  make(map[*session]struct{}),
 	}
@@ -102,10 +111,16 @@ func (e *http3Engine) begin(p *port) error {
 	}
 	config := http3.ConfigureTLSConfig(e.server.tls)
 	config.MinVersion = tls.VersionTLS13
+	socket := relay.New(p.udp, e.tag)
+	if p.before != nil {
+		socket.Follow(p.before)
+		p.before = nil
+	}
 	transport := &quic.Transport{
-		Conn:                p.udp,
-		VerifySourceAddress: func(a net.Addr) bool { return !e.limit.Allow() || e.conns.caps.crowded(household(a)) },
-		ConnContext:         e.admit,
+		Conn:                  socket,
+		ConnectionIDGenerator: e.tag,
+		VerifySourceAddress:   func(a net.Addr) bool { return !e.limit.Allow() || e.conns.caps.crowded(household(a)) },
+		ConnContext:           e.admit,
 	}
 	first := e.quicConfig()
 	first.GetConfigForClient = func(*quic.ClientInfo) (*quic.Config, error) { return e.quicConfig(), nil }
@@ -113,9 +128,10 @@ func (e *http3Engine) begin(p *port) error {
 	// 0-RTT, which can be replayed, is off.
 	listener, err := transport.Listen(config, first)
 	if err != nil {
+		socket.Release()
 		return &Error{Address: p.addr().String() + udpSuffix, Err: plainCause(err)}
 	}
-	at := &endpoint{transport, listener, make(chan struct{})}
+	at := &endpoint{socket, transport, listener, make(chan struct{})}
 	e.endpoints[p] = at
 	e.server.workers.Go(func() { e.accept(at) })
 	return nil
@@ -135,9 +151,11 @@ func (e *http3Engine) admit(ctx context.Context, client *quic.ClientInfo) (conte
 		return nil, errFull
 	}
 	shaken := new(atomic.Bool)
+	e.shaking.Add(1)
 	context.AfterFunc(ctx, func() {
 		e.conns.caps.release(peer)
-		if !shaken.Load() {
+		if shaken.CompareAndSwap(false, true) {
+			e.shaking.Add(-1)
 			e.conns.counters.quic.failed.Add(1)
 			e.logger.Debug("QUIC handshake failed", zap.Stringer("client", client.RemoteAddr), zap.Error(context.Cause(ctx)))
 		}
@@ -146,15 +164,41 @@ func (e *http3Engine) admit(ctx context.Context, client *quic.ClientInfo) (conte
 }
 
 // shakenKey is where the context of a connection has the *atomic.Bool that is
-// set once its handshake is done.
+// set once its handshake has ended.
 type shakenKey struct{}
 
 // shook notes that the handshake of a connection is done.
 func (e *http3Engine) shook(c *quic.Conn) {
-	if shaken, ok := c.Context().Value(shakenKey{}).(*atomic.Bool); ok {
-		shaken.Store(true)
+	if shaken, ok := c.Context().Value(shakenKey{}).(*atomic.Bool); ok && shaken.CompareAndSwap(false, true) {
+		e.shaking.Add(-1)
 	}
 	e.conns.counters.quic.shook(c.ConnectionState().TLS)
+}
+
+// lastHandshakes waits until the handshakes that have begun have ended.
+func (e *http3Engine) lastHandshakes(ctx context.Context) {
+	const look = 20 * time.Millisecond
+	ctx, cancel := context.WithTimeout(ctx, lastHandshakes)
+	defer cancel()
+	ticker := time.NewTicker(look)
+	defer ticker.Stop()
+	for e.shaking.Load() > 0 {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// divert passes on what comes on a socket for new connections.
+func (e *http3Engine) divert(p *port) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if at := e.endpoints[p]; at != nil && p.after != nil {
+		at.socket.Divert(p.after)
+		p.after = nil
+	}
 }
 
 func (e *http3Engine) quicConfig() *quic.Config {
@@ -241,17 +285,27 @@ func (e *http3Engine) of(at *endpoint) []*session {
 	return list
 }
 
-// drainOne accepts no connection any more, and tells every client by GOAWAY to
-// send no more requests. It returns when all connections are closed (those
+// drainOne begins no connection any more (if no other process gets them they are
+// not heard), and tells every client by GOAWAY to send no more requests. It returns when all connections are closed (those
 // without a request soon, the others when their requests are answered), or when
 // ctx ends.
 func (e *http3Engine) drainOne(ctx context.Context, at *endpoint) {
+	at.socket.Shun()
+	var goodbyes sync.WaitGroup
+	told := make(map[*session]bool)
+	tell := func() {
+		for _, s := range e.of(at) {
+			if !told[s] {
+				told[s] = true
+				goodbyes.Go(s.drain)
+			}
+		}
+	}
+	tell()
+	e.lastHandshakes(ctx) // closing the listener refuses them
 	_ = at.listener.Close()
 	<-at.accepted
-	var goodbyes sync.WaitGroup
-	for _, s := range e.of(at) {
-		goodbyes.Go(s.drain)
-	}
+	tell()
 	closed := make(chan struct{})
 	go func() { goodbyes.Wait(); close(closed) }() // ends when somebody has cut what is left
 	select {
@@ -260,12 +314,14 @@ func (e *http3Engine) drainOne(ctx context.Context, at *endpoint) {
 	}
 }
 
-// endOne cuts what is left and does not read the socket any more.
+// endOne cuts what is left and does not read the socket any more. Whom packets
+// were passed on to reads it now.
 func (e *http3Engine) endOne(at *endpoint) {
 	for _, s := range e.of(at) {
 		s.entry.cut()
 	}
 	_ = at.transport.Close()
+	at.socket.Release()
 }
 
 // session is one QUIC connection, with an HTTP/3 server to itself: so that

@@ -337,3 +337,42 @@ func TestCloseEndsHTTP3(t *testing.T) {
 		t.Errorf("closed with %v", code)
 	}
 }
+
+// A restart must not be a client's error: a handshake that has begun ends well.
+func TestHTTP3HandshakesUnderWayAtAStopAreNotRefused(t *testing.T) {
+	c := certificate(t)
+	asked, goOn := make(chan struct{}), make(chan struct{})
+	r := run(t, Options{HTTP3: true, ShutdownTimeout: 10 * time.Second, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+		close(asked)
+		<-goOn
+		return c, nil
+	}}, ok)
+	dialled := make(chan error, 1)
+	go func() {
+		config := &tls.Config{InsecureSkipVerify: true, ServerName: "a.test", NextProtos: []string{"h3"}}
+		c, err := quic.DialAddr(t.Context(), r.https, config, nil)
+		if err == nil {
+			<-c.Context().Done()
+			err = context.Cause(c.Context())
+		}
+		dialled <- err
+	}()
+	<-asked
+	stopped := make(chan struct{})
+	go func() { r.stop(); close(stopped) }()
+	for {
+		c, err := net.Dial("tcp", r.https)
+		if err != nil {
+			break // it stops
+		}
+		c.Close()
+	}
+	<-time.After(50 * time.Millisecond) // a listener that is closed would be by now
+	close(goOn)
+	err := <-dialled
+	closed, is := errors.AsType[*quic.ApplicationError](err)
+	if !is || closed.ErrorCode != quic.ApplicationErrorCode(http3.ErrCodeNoError) {
+		t.Errorf("the client got %v", err)
+	}
+	<-stopped
+}

@@ -53,7 +53,9 @@ func run(t testing.TB, o Options, h http.HandlerFunc) *running {
 	c := certificate(t)
 	o.Logger, o.Handler, o.Redirect = zap.New(core), h, h
 	o.HTTP, o.HTTPS = []string{"127.0.0.1:0"}, []string{"127.0.0.1:0"}
-	o.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c, nil }
+	if o.GetCertificate == nil {
+		o.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c, nil }
+	}
 	if o.ShutdownTimeout == 0 {
 		o.ShutdownTimeout = 10 * time.Second
 	}

@@ -74,10 +74,6 @@ type Options struct {
 	// them over instead of opening the same. See [Passed].
 	Passed []Passed
 
-	// HoldUDP, if it is not nil, keeps UDP sockets from being read until it is
-	// closed: as long as another process reads them.
-	HoldUDP <-chan struct{}
-
 	Logger *zap.Logger // required
 }
 
@@ -122,7 +118,7 @@ func Open(ctx context.Context, o Options) (*Server, error) {
 	if len(o.HTTP) > 0 && o.Redirect == nil {
 		return nil, errors.New("listen: HTTP needs a handler")
 	}
-	s := &Server{logger: o.Logger, quiet: sampled(o.Logger), hold: o.HoldUDP, flows: &flows{}, shut: make(chan struct{}), freed: make(chan struct{})}
+	s := &Server{logger: o.Logger, quiet: sampled(o.Logger), flows: &flows{}, shut: make(chan struct{})}
 	s.hurried, s.hurry = context.WithCancel(context.Background())
 	s.conns = newTable(newCaps(0, 0))
 	s.tls = tlsConfig(&o)

@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"os"
 	"syscall"
+
+	"github.com/sallyport/sallyport/proxy/listen/relay"
 )
 
 // role is what a socket is for.
@@ -36,6 +38,11 @@ type Passed struct {
 	// it was not one of ours. Then it is known by that, which port 0 needs, and
 	// if no address asks for it, it is closed.
 	Address string
+
+	// Relay is, of https-udp, by what the process that goes on reading the
+	// socket passes on what is for this one; see package relay. Nil is nothing.
+	// It is taken over, or closed.
+	Relay *os.File
 }
 
 // port is a socket that is listened on.
@@ -45,6 +52,8 @@ type port struct {
 	tcp     *net.TCPListener
 	udp     *net.UDPConn
 	passed  bool // came from outside
+
+	before, after *os.File // of UDP: what packets come or go by; see package relay
 
 	piped *pipe // what serves it, while it is served
 }
@@ -69,6 +78,7 @@ func adopt(passed []Passed) (list []*port, err error) {
 		p, adoptErr := adoptOne(one)
 		_ = one.File.Close()
 		if adoptErr != nil {
+			shut(&one.Relay)
 			err = errors.Join(err, adoptErr)
 			continue
 		}
@@ -122,7 +132,7 @@ func adoptOne(one Passed) (*port, error) {
 			_ = socket.Close()
 			return fail(errors.New("it is not one of UDP"), "a socket for https-udp has ListenDatagram= with a port")
 		}
-		p.udp = udp
+		p.udp, p.before = udp, one.Relay
 		return p, nil
 	}
 	l, err := net.FileListener(one.File)
@@ -185,9 +195,36 @@ func (p *port) addr() net.Addr {
 func (p *port) close() {
 	if p.tcp != nil {
 		_ = p.tcp.Close()
-	} else {
-		_ = p.udp.Close()
+		return
 	}
+	shut(&p.before)
+	shut(&p.after)
+	_ = p.udp.Close()
+}
+
+// shut closes a file that may not be there.
+func shut(file **os.File) {
+	if *file != nil {
+		_ = (*file).Close()
+		*file = nil
+	}
+}
+
+// next returns the port for another process.
+func (p *port) next() (Passed, error) {
+	file, err := p.file()
+	if err != nil {
+		return Passed{}, err
+	}
+	passed := Passed{Name: p.role.String(), File: file, Address: p.address}
+	if p.role == roleUDP {
+		shut(&p.after)
+		if p.after, passed.Relay, err = relay.Pair(); err != nil {
+			_ = file.Close()
+			return Passed{}, err
+		}
+	}
+	return passed, nil
 }
 
 // file returns a duplicate of the socket, for another process.
@@ -226,7 +263,7 @@ func (p *port) again() (*port, error) {
 	if err != nil {
 		return nil, err
 	}
-	next, err := adoptOne(Passed{p.role.String(), file, p.address})
+	next, err := adoptOne(Passed{Name: p.role.String(), File: file, Address: p.address})
 	_ = file.Close()
 	if err != nil {
 		return nil, err

@@ -30,11 +30,6 @@ const (
 	// partTime is how long before the end of ShutdownTimeout Part is called, or
 	// half of it if that is shorter.
 	partTime = 1500 * time.Millisecond
-
-	// yieldLimit is how long requests over HTTP/3 may take when another process
-	// waits for the sockets: only one can read them, and until then clients fall
-	// back to HTTP/2.
-	yieldLimit = 5 * time.Second
 )
 
 // Server serves on the sockets that Open opened. Prepare and Commit change
@@ -45,16 +40,12 @@ type Server struct {
 	conns         *table
 	flows         *flows
 	quic          *http3Engine
-	hold          <-chan struct{} // see Options.HoldUDP
 
 	stack atomic.Pointer[stack] // for new connections
 
 	workers sync.WaitGroup // of those who accept and shake hands
 	guests  sync.WaitGroup // of those who end what has been retired
 	shut    chan struct{}  // closed by Close
-	freed   chan struct{}  // closed when UDP sockets are not read any more
-	free    sync.Once      // closes freed
-	yields  atomic.Bool
 	hurried context.Context
 	hurry   context.CancelFunc
 
@@ -66,7 +57,6 @@ type Server struct {
 	counted  bool     // fit is what asked for that many connections came to
 	asked    int
 	fit      int
-	holding  bool // UDP sockets are not to be read yet
 	running  bool
 	stopping bool
 	closed   bool
@@ -94,20 +84,21 @@ func (s *Server) addrs(of role) []net.Addr {
 }
 
 // Files returns duplicates of all sockets, for the process that takes over. The
-// caller closes them.
+// caller closes them. [Server.Yield] or [Server.Keep] follows.
 func (s *Server) Files() ([]Passed, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var list []Passed
 	for _, p := range s.ports {
-		file, err := p.file()
+		next, err := p.next()
 		if err != nil {
 			for _, one := range list {
 				_ = one.File.Close()
+				shut(&one.Relay)
 			}
 			return nil, &Error{Address: p.addr().String(), Err: plainCause(err)}
 		}
-		list = append(list, Passed{p.role.String(), file, p.address})
+		list = append(list, next)
 	}
 	return list, nil
 }
@@ -133,20 +124,9 @@ func (s *Server) Run(ctx context.Context) error {
 		s.Close()
 		return err
 	}
-	held := s.hold
-	if held == nil {
-		held = s.freed // not before the end
-	}
-	for waiting := true; waiting; {
-		select {
-		case <-ctx.Done():
-			waiting = false
-		case <-s.shut:
-			waiting = false
-		case <-held:
-			held = s.freed
-			s.release()
-		}
+	select {
+	case <-ctx.Done():
+	case <-s.shut:
 	}
 	s.finish(background)
 	return nil
@@ -159,9 +139,9 @@ func (s *Server) begin(background context.Context) error {
 	if s.closed {
 		return net.ErrClosed
 	}
-	s.background, s.running, s.holding = background, true, s.hold != nil
+	s.background, s.running = background, true
 	for _, p := range s.ports {
-		if p.role == roleUDP && !s.holding {
+		if p.role == roleUDP {
 			if err := s.quic.begin(p); err != nil {
 				return err
 			}
@@ -171,22 +151,11 @@ func (s *Server) begin(background context.Context) error {
 	return nil
 }
 
-// release begins to read the UDP sockets.
-func (s *Server) release() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.holding = false
-	s.serve(s.ports)
-}
-
 // serve begins to serve those ports that are not, and anew those for which the
 // way in has changed. With the lock held.
 func (s *Server) serve(ports []*port) {
 	for i, p := range ports {
 		if p.role == roleUDP {
-			if s.holding {
-				continue
-			}
 			if err := s.quic.begin(p); err != nil {
 				s.logger.Error("HTTP/3 is not served", zap.Error(err))
 			}
@@ -257,21 +226,21 @@ func (s *Server) Close() {
 // Hurry leaves what is under way at a stop a second at most.
 func (s *Server) Hurry() { s.hurry() }
 
-// Yield makes the stop that will come one for the sake of a process that has got
-// the sockets by Files: HTTP/3 gets no longer than it takes to be polite.
-func (s *Server) Yield() { s.yields.Store(true) }
+// Yield leaves new connections to a process that has got the sockets by Files and
+// serves. Over HTTP/3 they come here as long as this one has connections of its
+// own, and are passed on. A stop is to follow.
+func (s *Server) Yield() { s.eachAfter(s.quic.divert) }
 
-// freeUDP ends the reading of UDP sockets.
-func (s *Server) freeUDP() {
-	s.free.Do(func() {
-		s.quic.end()
-		close(s.freed)
-	})
+// Keep takes back what Files has prepared: the other process does not serve.
+func (s *Server) Keep() { s.eachAfter(func(p *port) { shut(&p.after) }) }
+
+func (s *Server) eachAfter(do func(*port)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.ports {
+		do(p)
+	}
 }
-
-// FreedUDP is closed when a stop has come so far that UDP sockets are not read
-// any more, and another process may.
-func (s *Server) FreedUDP() <-chan struct{} { return s.freed }
 
 // finish lets what is under way end within ShutdownTimeout and cuts the rest.
 func (s *Server) finish(ctx context.Context) {
@@ -300,16 +269,11 @@ func (s *Server) finish(ctx context.Context) {
 			zap.Int64("limit_ms", s.Options().ShutdownTimeout.Milliseconds()))
 	}
 	var shutdowns sync.WaitGroup
-	defer s.freeUDP()
 	shutdowns.Go(func() {
-		if !s.yields.Load() {
-			s.quic.drain(limit)
-			return
+		s.quic.drain(limit)
+		if limit.Err() == nil {
+			s.quic.end() // another process may wait for the socket
 		}
-		soon, cancel := context.WithTimeout(limit, yieldLimit)
-		defer cancel()
-		s.quic.drain(soon)
-		s.freeUDP()
 	})
 	s.lastRequests(limit)
 	for _, p := range ports {
@@ -331,7 +295,7 @@ func (s *Server) finish(ctx context.Context) {
 		s.logger.Warn("stopped: connections still in use were cut", zap.Int("connections", n),
 			zap.Int64("waited_ms", time.Since(began).Milliseconds()))
 	}
-	s.freeUDP()
+	s.quic.end()
 	s.Close()
 	s.guests.Wait()
 	final, cancel := context.WithTimeout(ctx, afterCut)

@@ -22,6 +22,9 @@
 // a backslash for a slash. Where they would lead to different routes the request
 // has to be refused. A path without any of these has one reading, itself.
 //
+// [Check] and [Settle] do this for the target of a request: everything in the
+// house that asks for a path asks after them.
+//
 // Nearly every path is [Plain]: then all of this is one look at its bytes, and
 // the path is its own canonical form.
 //

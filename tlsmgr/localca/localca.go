@@ -1,6 +1,7 @@
 package localca
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -94,6 +95,17 @@ func (a *Authority) RootPath() string { return filepath.Join(a.dir, rootName) }
 
 // Root returns the root certificate. It must not be changed.
 func (a *Authority) Root() *x509.Certificate { return a.root }
+
+// Signed reports whether the root has signed a certificate, by the identifier of
+// the key alone (RFC 5280 section 4.2.1.1): it is for certificates that are
+// served already, none of which comes from a stranger, and a thousand signatures
+// are a tenth of a second.
+func (a *Authority) Signed(leaf *x509.Certificate) bool {
+	if len(a.root.SubjectKeyId) == 0 {
+		return leaf.CheckSignatureFrom(a.root) == nil
+	}
+	return bytes.Equal(leaf.AuthorityKeyId, a.root.SubjectKeyId)
+}
 
 // Issue makes a key and a certificate for the names, of which wildcards such
 // as *.localhost may be some. It is valid for LeafLifetime, or until the root

@@ -49,6 +49,10 @@ func TestLeavesAreTrustedThroughTheRoot(t *testing.T) {
 	if _, err := authority.Issue(); err == nil {
 		t.Error("a certificate without a name")
 	}
+	other := open(t, filepath.Join(t.TempDir(), "localca"))
+	if !authority.Signed(certificate.Leaf) || other.Signed(certificate.Leaf) {
+		t.Error("it is not told who has signed")
+	}
 }
 
 func TestRootIsMadeOnceAndKeptPrivate(t *testing.T) {

@@ -55,6 +55,16 @@ func (w *response) Header() http.Header {
 	return w.header
 }
 
+// Adopt makes a map the response's header, unless somebody has asked for that
+// already. A handler that has a whole header at hand spares copying it.
+func (w *response) Adopt(h http.Header) bool {
+	if w.header != nil {
+		return false
+	}
+	w.header = h
+	return true
+}
+
 // WriteHeader implements [http.ResponseWriter]. A 1xx is sent at once, except
 // for 101, which ends the exchange, and 100, which is sent when the body is
 // read; HTTP/1.0 does not know them. What no status code can be is a panic, as

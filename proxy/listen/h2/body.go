@@ -2,7 +2,6 @@ package h2
 
 import (
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"sync"
@@ -55,13 +54,13 @@ func (p *pools) free(k *chunk) {
 // fill reads n bytes, no more than a frame has, from the connection. It returns
 // how many of them somebody may still read. Only the connection's reading
 // goroutine calls it.
-func (b *body) fill(from net.Conn, n int) (int, error) {
+func (b *body) fill(n int) (int, error) {
 	if n == 0 {
 		return 0, nil
 	}
 	pools := &b.stream.conn.server.pools
 	k := pools.chunk(n)
-	if _, err := io.ReadFull(from, k.data[:n]); err != nil {
+	if err := b.stream.conn.readFull(k.data[:n], false); err != nil {
 		pools.free(k)
 		return 0, err
 	}

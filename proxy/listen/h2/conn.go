@@ -7,7 +7,9 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -20,7 +22,8 @@ const (
 	// stream begins with less and gets all of it when its handler keeps up.
 	connWindow        = 1 << 20
 	streamWindow      = 256 << 10
-	headerTable       = 4096 // of HPACK, each way; RFC 7541's default
+	headerTable       = 4096    // of HPACK, each way; RFC 7541's default
+	mostHeads         = 1 << 20 // field sections of requests under way, in sum: as many streams as are allowed with 8 KiB each
 	rememberedResets  = 64
 	pingAfter         = 30 * time.Second // without a frame from a client that has requests open
 	pingPatience      = 15 * time.Second
@@ -47,14 +50,18 @@ type conn struct {
 	small   [smallFrame]byte
 	decoder *hpack.Decoder
 	block   block
-	tired   bool   // see serve
-	highest uint32 // stream that the client opened last
+	limit   time.Time // for reading; zero is none
+	missed  bool      // it was to come to rest, in the middle of a frame
+	highest uint32    // stream that the client opened last
 
 	mu       sync.Mutex
 	streams  map[uint32]*stream // until their handlers have returned
 	running  int
-	last     uint32 // stream that was last given to the handler
-	gone     [rememberedResets]uint32
+	resting  []*worker
+	spare    int                       // of resting: those that nobody has needed since the last look
+	last     uint32                    // stream that was last given to the handler
+	gone     *[rememberedResets]uint32 // made by the first
+	heads    int                       // sizes of the field sections of those that run
 	goneNext int
 	calm     allowance
 	owed     int // WINDOW_UPDATE frames that content sent has paid for
@@ -63,25 +70,31 @@ type conn struct {
 	received   int // of connWindow: not yet given back to the client
 	unreturned int // read by handlers, not yet given back
 	dead       bool
-	ending     bool // GOAWAY with the last stream is sent; end when there are no streams
-	drained    bool // the first of two GOAWAYs is sent
-	begun      bool // the prefaces are exchanged
+	ending     bool      // GOAWAY with the last stream is sent; end when there are no streams
+	drained    bool      // the first of two GOAWAYs is sent
+	partBy     time.Time // if drained: when to send the second
+	begun      bool      // the prefaces are exchanged
 	since      time.Time
 	timer      *time.Timer
+	soon       bool // the timer will see soon what can be let go
+	dozing     bool // the reading goroutine is at rest
 	pings      pings
+
+	roused  atomic.Bool // the read deadline has passed only to wake the reader up
+	stopped atomic.Bool // it has passed for good
 }
 
 func newConn(s *Server, nc net.Conn) *conn {
 	now := time.Now()
 	c := &conn{
-		server:  s,
-		nc:      nc,
-		client:  nc.RemoteAddr().String(),
-		streams: make(map[uint32]*stream),
-		calm:    newAllowance(idleFrames, idleRefill, now),
-		resets:  newAllowance(max(resetLeast, s.options.Streams), resetRefill, now),
-		since:   now,
+		server: s,
+		nc:     nc,
+		client: nc.RemoteAddr().String(),
+		calm:   newAllowance(idleFrames, idleRefill, now),
+		resets: newAllowance(max(resetLeast, s.options.Streams), resetRefill, now),
+		since:  now,
 	}
+	c.pings.due = now.Add(pingAfter)
 	c.peer, _ = netip.ParseAddrPort(c.client)
 	c.writer.init()
 	c.decoder = hpack.NewDecoder(headerTable, c.block.field)
@@ -90,16 +103,20 @@ func newConn(s *Server, nc net.Conn) *conn {
 	return c
 }
 
-// serve runs the connection until its end, or reports true when another
-// goroutine should go on: the answer to the PING of an idle connection has come.
-// The stack of a new one is as small as waiting needs it, half of what reading a
-// request takes; one that has grown does not shrink by itself.
-func (c *conn) serve(err error) (tired bool) {
+// serve runs the connection until its end, or reports true when it is at rest:
+// then another goroutine should go on with resume.
+func (c *conn) serve(err error) (resting bool) {
 	for err == nil {
-		if err = c.readFrame(); err == nil && c.tired {
-			c.tired = false
-			return true
+		if err = c.readFrame(); err == nil && c.missed {
+			c.missed = false
+			c.mu.Lock()
+			c.restSoon()
+			c.mu.Unlock()
 		}
+	}
+	if err == errResting {
+		c.rested()
+		return true
 	}
 	c.end(err)
 	c.work.Wait()
@@ -121,7 +138,7 @@ func (c *conn) start() error {
 	c.mu.Lock()
 	c.out = append(appendHead(c.out, len(list), frameSettings, 0, 0), list...)
 	c.out = appendWindowUpdate(c.out, 0, connWindow-defaultWindow)
-	c.timer = time.AfterFunc(c.nextLook(), c.look)
+	c.timer = time.AfterFunc(c.nextLook(c.since), c.look)
 	flush := c.kick()
 	c.mu.Unlock()
 	if flush {
@@ -130,22 +147,22 @@ func (c *conn) start() error {
 	if c.tls != nil && !adequate(c.tls) {
 		return broken(codeInadequateTLS, "cipher suite that HTTP/2 forbids")
 	}
-	_ = c.nc.SetReadDeadline(time.Now().Add(o.HeaderTimeout))
+	c.limitRead(time.Now().Add(o.HeaderTimeout))
 	var hello [len(preface)]byte
-	if _, err := io.ReadFull(c.nc, hello[:]); err != nil {
+	if err := c.readFull(hello[:], false); err != nil {
 		return err
 	}
 	if string(hello[:]) != preface {
 		return broken(codeProtocol, "no HTTP/2 preface")
 	}
-	h, err := c.readHead()
+	h, err := c.readHead(false)
 	if err != nil {
 		return err
 	}
 	if h.kind != frameSettings || h.has(flagAck) {
 		return broken(codeProtocol, "the first frame is not SETTINGS")
 	}
-	_ = c.nc.SetReadDeadline(time.Time{})
+	c.limitRead(time.Time{})
 	o.State(c.nc, http.StateIdle)
 	if err := c.readRest(h); err != nil {
 		return err
@@ -169,10 +186,10 @@ func adequate(s *tls.ConnectionState) bool {
 	return false
 }
 
-func (c *conn) readHead() (frameHead, error) {
+func (c *conn) readHead(mayRest bool) (frameHead, error) {
 	// Straight from the TLS connection, which has a buffer of its own: a
 	// connection that waits for a frame holds none of ours.
-	if _, err := io.ReadFull(c.nc, c.head[:]); err != nil {
+	if err := c.readFull(c.head[:], mayRest); err != nil {
 		return frameHead{}, err
 	}
 	h := parseHead(&c.head)
@@ -183,7 +200,7 @@ func (c *conn) readHead() (frameHead, error) {
 }
 
 func (c *conn) readFrame() error {
-	h, err := c.readHead()
+	h, err := c.readHead(true)
 	if err != nil {
 		return err
 	}
@@ -212,7 +229,7 @@ func (c *conn) payload(n int) ([]byte, *[frameSize]byte, error) {
 		big = c.server.pools.frames.Get().(*[frameSize]byte)
 		b = big[:]
 	}
-	_, err := io.ReadFull(c.nc, b[:n])
+	err := c.readFull(b[:n], false)
 	return b[:n], big, err
 }
 
@@ -224,6 +241,7 @@ func (c *conn) end(err error) {
 	finished := c.ending && len(c.streams) == 0
 	c.dead = true
 	c.timer.Stop()
+	c.dismiss(len(c.resting))
 	for _, s := range c.streams {
 		s.cancel(errGone)
 	}
@@ -231,6 +249,9 @@ func (c *conn) end(err error) {
 		c.out = appendGoAway(c.out, c.last, protocol.code, protocol.reason)
 	}
 	flush := c.kick()
+	if !flush && c.flushing && c.flushed == nil {
+		c.flushed = make(chan struct{})
+	}
 	flushed := c.flushed
 	c.mu.Unlock()
 	if ours {
@@ -286,17 +307,15 @@ type bytesOnly struct{ io.Reader }
 // remember notes a stream that we reset: frames of it may be on the way. With
 // the lock held.
 func (c *conn) remember(id uint32) {
+	if c.gone == nil {
+		c.gone = new([rememberedResets]uint32)
+	}
 	c.gone[c.goneNext%rememberedResets] = id
 	c.goneNext++
 }
 
 func (c *conn) remembered(id uint32) bool {
-	for _, g := range c.gone {
-		if g == id {
-			return true
-		}
-	}
-	return false
+	return c.gone != nil && slices.Contains(c.gone[:], id)
 }
 
 // idle spends from the allowance for frames without use. With the lock held.

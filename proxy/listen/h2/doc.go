@@ -14,24 +14,27 @@
 //
 // # How it works
 //
-// One goroutine a connection reads. Each request's handler has one, and puts
-// its frames, compressed, into the connection's one buffer under the
-// connection's lock. Who finds that nobody is about to write does so itself,
-// after it has let every goroutine that is ready run first: so the responses of
-// requests that were answered together leave in one record and one system call,
-// and one that comes alone leaves at once. See write.go.
+// One goroutine a connection reads. Each request's handler has one, out of those
+// that the connection keeps while it is in use (worker.go), and puts its frames,
+// compressed, into the connection's one buffer under the connection's lock. Who
+// finds that nobody is about to write does so itself, after it has let every
+// goroutine that is ready run first: so the responses of requests that were
+// answered together leave in one record and one system call, and one that comes
+// alone leaves at once. See write.go.
 //
-// A connection without a request holds no buffer and no timer but one, which
-// looks now and then after idleness, peers that vanished and those that do not
-// read.
+// A connection without a request comes to rest a little later (rest.go): it
+// holds no buffer, not even that of the TLS connection below it, no encoder, and
+// one goroutine, on a new and small stack, which waits for the socket. Its one
+// timer looks now and then after idleness, peers that vanished and those that do
+// not read.
 //
 // # What is bounded
 //
 // Requests under way, those included that the client has reset and whose
 // handlers still run (Options.Streams); field sections, compressed and not;
 // bodies that nobody reads yet (1 MiB a connection); what waits to be written
-// (64 KiB and answers to control frames as much again); frames that bring nobody
-// forward, and requests that are taken back (guard.go). Who exceeds the last two
+// (64 KiB and one head, and answers to control frames as much again); frames that
+// bring nobody forward, and requests that are taken back (guard.go). Who exceeds the last two
 // gets GOAWAY with ENHANCE_YOUR_CALM.
 //
 // # What is refused
@@ -46,7 +49,7 @@
 // Priorities (RFC 9218) are ignored: responses leave as they come. Server push
 // does not exist.
 //
-// The package imports no other room. A [Server] owns its connections' goroutines;
+// The package imports no other room but those of proxy/internal. A [Server] owns its connections' goroutines;
 // handlers own theirs.
 //
 //	server := h2.New(h2.Options{Handler: handler, Logger: logger})

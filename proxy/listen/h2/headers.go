@@ -51,6 +51,9 @@ func (b *block) begin() {
 	*b = block{limits: b.limits, names: b.names, fields: fields[:0], length: -1}
 }
 
+// drop lets go of what begin keeps.
+func (b *block) drop() { *b = block{limits: b.limits, names: b.names} }
+
 // field takes one field from the decoder.
 func (b *block) field(f hpack.HeaderField) {
 	b.size += len(f.Name) + len(f.Value) + 32
@@ -248,9 +251,9 @@ func (c *conn) decode(h frameHead, fragment []byte) error {
 
 func (c *conn) continuations(stream uint32, sum int) error {
 	o := &c.server.options
-	_ = c.nc.SetReadDeadline(time.Now().Add(o.HeaderTimeout))
+	c.limitRead(time.Now().Add(o.HeaderTimeout))
 	for last := false; !last; {
-		h, err := c.readHead()
+		h, err := c.readHead(false)
 		if err != nil {
 			return err
 		}
@@ -284,7 +287,7 @@ func (c *conn) continuations(stream uint32, sum int) error {
 			return err
 		}
 	}
-	_ = c.nc.SetReadDeadline(time.Time{})
+	c.limitRead(time.Time{})
 	return nil
 }
 
@@ -308,7 +311,7 @@ func (c *conn) open(h frameHead) error {
 		return c.resetFor(nil, h.stream, codeProtocol)
 	case b.large:
 		return c.refuse(h, http.StatusRequestHeaderFieldsTooLarge)
-	case c.running >= c.server.options.Streams:
+	case c.running >= c.server.options.Streams, c.running > 0 && c.heads+b.size > mostHeads:
 		// Those count that the client has taken back and whose handlers have
 		// not returned yet, so this may be the client's fault or not; it can
 		// send the request again.
@@ -320,14 +323,19 @@ func (c *conn) open(h frameHead) error {
 	}
 	c.last = h.stream
 	s := newStream(c, h.stream, b, ended)
+	if c.streams == nil {
+		c.streams = make(map[uint32]*stream)
+	}
+	s.head = b.size
+	c.heads += b.size
 	c.streams[h.stream] = s
 	c.running++
 	if c.running == 1 {
 		c.take()
 		c.server.options.State(c.nc, http.StateActive)
 	}
-	c.work.Add(1)
-	go s.run(c.resets.spent() > suspicious)
+	s.late = c.resets.spent() > suspicious
+	c.employ(s)
 	return nil
 }
 

@@ -77,7 +77,7 @@ func (c *conn) settings(h frameHead, payload []byte) error {
 func (c *conn) setting(id uint16, value uint32) error {
 	switch id {
 	case settingHeaderTableSize:
-		c.encoder.SetMaxDynamicTableSize(min(value, headerTable))
+		c.tableSize(value)
 	case settingEnablePush:
 		if value > 1 {
 			return broken(codeProtocol, "ENABLE_PUSH is neither 0 nor 1")
@@ -118,7 +118,6 @@ func (c *conn) ping(h frameHead, payload []byte) error {
 		if c.drained && !c.ending {
 			c.finalGoAway()
 		}
-		c.tired = c.running == 0
 		return c.idle(1)
 	}
 	c.out = appendPing(c.out, flagAck, payload)
@@ -238,7 +237,7 @@ func (c *conn) data(h frameHead) error {
 		if length == 0 {
 			return broken(codeFrameSize, "padded frame without a length of padding")
 		}
-		if _, err := io.ReadFull(c.nc, c.small[:1]); err != nil {
+		if err := c.readFull(c.small[:1], false); err != nil {
 			return err
 		}
 		length--
@@ -258,7 +257,7 @@ func (c *conn) data(h frameHead) error {
 		c.giveBack(nil, h.length)
 		return nil
 	}
-	taken, err := s.body.fill(c.nc, length)
+	taken, err := s.body.fill(length)
 	if err == nil {
 		err = c.discard(padding)
 	}
@@ -321,8 +320,7 @@ func (c *conn) discard(n int) error {
 	}
 	b := c.server.pools.frames.Get().(*[frameSize]byte)
 	defer c.server.pools.frames.Put(b)
-	_, err := io.ReadFull(c.nc, b[:n])
-	return err
+	return c.readFull(b[:n], false)
 }
 
 // giveBack returns to the client what was read or thrown away of its windows,

@@ -102,7 +102,7 @@ func (w *response) inform(status int) {
 	c := w.stream.conn
 	c.mu.Lock()
 	defer c.unlockAndFlush()
-	if w.stream.reset || c.dead || w.stream.localClosed {
+	if w.stream.room() != nil {
 		return
 	}
 	c.encode(":status", statusText(status))
@@ -122,14 +122,14 @@ func (w *response) proceed() {
 	c.endHeaders(w.stream.id, false)
 }
 
-// commit puts the head where it will be sent from. body is the beginning of the
-// content, if its type is to be guessed.
+// commit puts the head where it will be sent from, or sets err. body is the
+// beginning of the content, if its type is to be guessed.
 func (w *response) commit(h http.Header, body []byte, end bool) {
 	w.held = nil
 	c := w.stream.conn
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if w.stream.reset || c.dead {
+	if w.err = w.stream.room(); w.err != nil {
 		return
 	}
 	c.encode(":status", statusText(w.status))
@@ -235,7 +235,9 @@ func (w *response) emit(p []byte, end bool) error {
 		if len(guess) == 0 {
 			guess = p
 		}
-		w.commit(w.held, guess, false)
+		if w.commit(w.held, guess, false); w.err != nil {
+			return w.err
+		}
 	}
 	w.used = 0
 	if err := w.stream.send(tail, p, end); err != nil {
@@ -289,13 +291,13 @@ func (w *response) finish() error {
 		return w.err
 	case w.bodyless():
 		w.commitHeld(nil)
-		return nil
+		return w.err
 	case w.declared >= 0 && w.written != w.declared:
 		_ = w.emit(nil, false)
 		return errShort
 	case w.held != nil && plain && w.used == 0:
 		w.commit(w.held, nil, true)
-		return nil
+		return w.err
 	case plain:
 		return w.emit(nil, true)
 	}
@@ -322,7 +324,7 @@ func (w *response) endWithTrailers() error {
 	c := w.stream.conn
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := w.stream.writable(); err != nil {
+	if err := w.stream.room(); err != nil {
 		return err
 	}
 	any := false

@@ -144,14 +144,14 @@ func (s *Server) Serve(nc net.Conn) {
 
 // run serves a connection until its end, or has another goroutine do so.
 func (s *Server) run(c *conn, err error) {
-	resumed := false
+	resting := false
 	defer func() {
-		if !resumed {
+		if !resting {
 			s.remove(c)
 		}
 	}()
-	if resumed = c.serve(err); resumed {
-		go s.run(c, nil)
+	if resting = c.serve(err); resting {
+		go s.resume(c)
 	}
 }
 
@@ -203,7 +203,7 @@ func (s *Server) Close() {
 	defer s.mu.Unlock()
 	s.closed = true
 	for c := range s.conns {
-		closeNow(c.nc)
+		c.cut()
 	}
 }
 

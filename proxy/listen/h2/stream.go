@@ -29,9 +29,11 @@ type stream struct {
 	conn     *conn
 	id       uint32
 	expect   bool  // the client waits for 100 Continue
+	late     bool  // it is to begin a little late; see run
 	declared int64 // Content-Length of the request, -1 if there is none
+	head     int   // size of the request's field section
 	trailer  http.Header
-	request  *http.Request
+	request  http.Request
 	url      url.URL
 	body     body
 	response response
@@ -56,7 +58,9 @@ type stream struct {
 		sync.Mutex
 		err   error
 		done  chan struct{} // made when asked for
-		after []*after
+		first func()        // to call at the end; the common request has one
+		taken bool          // there is or was a first
+		after []*after      // the others
 	}
 }
 
@@ -78,7 +82,7 @@ func newStream(c *conn, id uint32, b *block, ended bool) *stream {
 	s.body.stream = s
 	header := b.header()
 	target, uri := b.target(&s.url)
-	r := (&http.Request{
+	s.request = *(&http.Request{
 		Method:     b.method,
 		URL:        target,
 		Proto:      "HTTP/2.0",
@@ -89,6 +93,7 @@ func newStream(c *conn, id uint32, b *block, ended bool) *stream {
 		RequestURI: uri,
 		TLS:        c.tls,
 	}).WithContext(s)
+	r := &s.request
 	if ended {
 		r.Body = http.NoBody
 	} else {
@@ -114,16 +119,16 @@ func newStream(c *conn, id uint32, b *block, ended bool) *stream {
 		}
 		s.trailer = r.Trailer
 	}
-	s.request = r
 	return s
 }
 
-// run lets the handler answer. late is for connections that take many requests
-// back: the client gets a moment to do so with this one too.
-func (s *stream) run(late bool) {
-	c := s.conn
-	defer c.work.Done()
-	if late {
+// run lets the handler answer. It reports whether the worker that called it is
+// to wait for the next stream.
+//
+// Late are those of connections that take many requests back: the client gets a
+// moment to do so with this one too.
+func (s *stream) run(w *worker) (again bool) {
+	if s.late {
 		timer := time.NewTimer(probation)
 		select {
 		case <-timer.C:
@@ -131,11 +136,17 @@ func (s *stream) run(late bool) {
 			timer.Stop()
 		}
 	}
-	aborted := true
+	returned, aborted := false, true
+	defer func() {
+		if !returned { // the handler has ended the goroutine
+			s.finish(nil, true)
+		}
+	}()
 	if s.Err() == nil {
 		aborted = s.handle()
 	}
-	s.finish(aborted)
+	returned = true
+	return s.finish(w, aborted)
 }
 
 // handle reports whether the response is to be seen as broken.
@@ -153,13 +164,14 @@ func (s *stream) handle() (aborted bool) {
 	if s.request.URL == nil {
 		s.response.WriteHeader(http.StatusBadRequest)
 	} else {
-		s.conn.server.options.Handler.ServeHTTP(&s.response, s.request)
+		s.conn.server.options.Handler.ServeHTTP(&s.response, &s.request)
 	}
 	return false
 }
 
-// finish ends the response and the stream.
-func (s *stream) finish(aborted bool) {
+// finish ends the response and the stream, and tells the worker whether to wait
+// for another.
+func (s *stream) finish(w *worker, aborted bool) (again bool) {
 	c := s.conn
 	if !aborted {
 		aborted = s.response.finish() != nil
@@ -183,20 +195,29 @@ func (s *stream) finish(aborted bool) {
 		c.resets.earn(1)
 	}
 	delete(c.streams, s.id)
+	c.heads -= s.head
 	if c.running--; c.running == 0 {
 		c.since = time.Now()
 		c.server.options.State(c.nc, http.StateIdle)
 	}
+	c.restSoon()
 	flush := c.kick()
 	leave := c.finished() && !flush
-	c.mu.Unlock()
-	if flush {
-		c.flushAll() // what other streams have written too
+	if !flush {
+		again = c.rest(w)
 	}
+	c.mu.Unlock()
 	if leave {
 		c.stopReading()
 	}
+	if flush {
+		c.flushAll() // what other streams have written too
+		c.mu.Lock()
+		again = c.rest(w)
+		c.mu.Unlock()
+	}
 	s.end(context.Canceled)
+	return again
 }
 
 // ended reports whether nothing more goes either way. With the lock held.
@@ -272,6 +293,10 @@ func (s *stream) AfterFunc(f func()) (stop func() bool) {
 		go f()
 		return func() bool { return false }
 	}
+	if !s.context.taken {
+		s.context.taken, s.context.first = true, f
+		return s.takeBackFirst
+	}
 	a := &after{f}
 	s.context.after = append(s.context.after, a)
 	return func() bool {
@@ -286,6 +311,15 @@ func (s *stream) AfterFunc(f func()) (stop func() bool) {
 	}
 }
 
+// takeBackFirst is what AfterFunc returns when it is called first.
+func (s *stream) takeBackFirst() bool {
+	s.context.Lock()
+	defer s.context.Unlock()
+	waiting := s.context.first != nil
+	s.context.first = nil
+	return waiting
+}
+
 // end ends the context.
 func (s *stream) end(err error) {
 	s.context.Lock()
@@ -297,8 +331,11 @@ func (s *stream) end(err error) {
 	if s.context.done != nil {
 		close(s.context.done)
 	}
+	if s.context.first != nil {
+		go s.context.first()
+	}
 	for _, a := range s.context.after {
 		go a.do()
 	}
-	s.context.after = nil
+	s.context.first, s.context.after = nil, nil
 }

@@ -1,8 +1,6 @@
 package h2
 
 import (
-	"crypto/tls"
-	"net"
 	"sync/atomic"
 	"time"
 
@@ -12,30 +10,42 @@ import (
 // pings is what is known about whether the client is still there.
 type pings struct {
 	frames atomic.Uint64 // that came
-	seen   uint64        // of them when the timer looked last
+	seen   uint64        // of them when they were last looked at
+	due    time.Time     // when to look at them again
 	asked  bool          // by PING
 }
 
-var probe = [8]byte{'s', 't', 'i', 'l', 'l', 'u', 'p', '?'}
+var question = [8]byte{'s', 't', 'i', 'l', 'l', 'u', 'p', '?'}
 
 // nextLook returns when the connection's one timer should look again. It looks
 // now and then instead of being moved for every request.
-func (c *conn) nextLook() time.Duration {
-	next := pingAfter
-	if c.pings.asked {
-		next = pingPatience
+func (c *conn) nextLook(now time.Time) time.Duration {
+	next := c.pings.due
+	sooner := func(t time.Time) {
+		if t.Before(next) {
+			next = t
+		}
 	}
 	if c.drained && !c.ending {
-		return goAwayPatience
+		sooner(c.partBy)
 	}
-	if idle := c.server.options.IdleTimeout; idle > 0 && c.running == 0 {
-		next = min(next, max(time.Until(c.since.Add(idle)), time.Millisecond))
+	if c.running == 0 {
+		if idle := c.server.options.IdleTimeout; idle > 0 {
+			sooner(c.since.Add(idle))
+		}
 	}
-	return next
+	switch {
+	case c.soon && c.running == 0:
+		sooner(c.since.Add(wakefulness))
+	case c.soon:
+		sooner(now.Add(wakefulness))
+	}
+	return max(next.Sub(now), time.Millisecond)
 }
 
-// look ends the connection if it was idle for too long, if its client has
-// vanished or does not read, and moves a stop forward.
+// look lets go of what a connection at rest does not need, ends it if it was
+// idle for too long, if its client has vanished or does not read, and moves a
+// stop forward.
 func (c *conn) look() {
 	c.mu.Lock()
 	defer c.unlockAndFlush()
@@ -43,33 +53,51 @@ func (c *conn) look() {
 		return
 	}
 	now := time.Now()
-	frames := c.pings.frames.Load()
 	idle := c.server.options.IdleTimeout
 	switch {
 	case !c.writing.IsZero() && now.Sub(c.writing) > writePatience:
 		c.give("the client does not read")
 		return
-	case c.running == 0 && idle > 0 && now.Sub(c.since) >= idle:
+	case c.running == 0 && idle > 0 && now.Sub(c.since) >= idle, c.drained && !now.Before(c.partBy):
 		c.finalGoAway()
-	case c.drained && !c.ending:
-		c.finalGoAway()
+	}
+	if !now.Before(c.pings.due) && !c.probe(now) {
+		c.give("the client does not answer")
+		return
+	}
+	switch {
+	case !c.soon:
+	case c.running > 0:
+		c.soon = c.slacken()
+	case now.Sub(c.since) >= wakefulness:
+		c.soon = false
+		c.settle()
+	}
+	c.timer.Reset(c.nextLook(now))
+}
+
+// probe asks a client from which nothing has come for a while whether it is
+// still there. It reports false if it was asked before. With the lock held.
+func (c *conn) probe(now time.Time) bool {
+	frames := c.pings.frames.Load()
+	wait := pingAfter
+	switch {
 	case frames != c.pings.seen:
 		c.pings.asked = false
 	case c.pings.asked:
-		c.give("the client does not answer")
-		return
+		return false
 	default:
-		c.pings.asked = true
-		c.out = appendPing(c.out, 0, probe[:])
+		c.pings.asked, wait = true, pingPatience
+		c.out = appendPing(c.out, 0, question[:])
 	}
-	c.pings.seen = frames
-	c.timer.Reset(c.nextLook())
+	c.pings.seen, c.pings.due = frames, now.Add(wait)
+	return true
 }
 
 // give gives up a connection. With the lock held.
 func (c *conn) give(why string) {
 	c.server.options.Logger.Debug("HTTP/2 connection given up", zap.String("client", c.client), zap.String("reason", why))
-	closeNow(c.nc)
+	c.cut()
 }
 
 // drain begins to end the connection, in two steps (RFC 9113 section 6.8), so
@@ -89,6 +117,7 @@ func (c *conn) drain() {
 func (c *conn) begin() {
 	c.mu.Lock()
 	c.begun = true
+	c.restSoon()
 	c.mu.Unlock()
 	if c.server.draining.Load() {
 		c.drain()
@@ -100,9 +129,9 @@ func (c *conn) beginDrain() {
 	if c.dead || c.drained {
 		return
 	}
-	c.drained = true
+	c.drained, c.partBy = true, time.Now().Add(goAwayPatience)
 	c.out = appendGoAway(c.out, mostWindow, codeNone, "")
-	c.out = appendPing(c.out, 0, probe[:]) // its answer comes behind what was on its way
+	c.out = appendPing(c.out, 0, question[:]) // its answer comes behind what was on its way
 	c.timer.Reset(goAwayPatience)
 }
 
@@ -112,24 +141,13 @@ func (c *conn) finalGoAway() {
 		return
 	}
 	c.ending = true
+	c.dismiss(len(c.resting))
 	c.out = appendGoAway(c.out, c.last, codeNone, "")
 }
 
 // finished reports whether everything is said. With the lock held.
 func (c *conn) finished() bool {
 	return c.ending && len(c.streams) == 0 && !c.flushing && !c.dead
-}
-
-// stopReading lets the reading goroutine end the connection.
-func (c *conn) stopReading() { _ = c.nc.SetReadDeadline(time.Unix(1, 0)) }
-
-// closeNow closes a connection under the feet of those who use it. A TLS
-// connection's own Close would wait for a write under way.
-func closeNow(nc net.Conn) {
-	if secure, ok := nc.(*tls.Conn); ok {
-		nc = secure.NetConn()
-	}
-	_ = nc.SetDeadline(time.Unix(1, 0))
 }
 
 // why are the fields of a remark about a client.

@@ -41,7 +41,9 @@ type writer struct {
 	writeErr error
 	window   int64 // of the connection, for DATA
 	waiting  []*stream
-	encoder  *hpack.Encoder
+	encoder  *hpack.Encoder // made when needed, dropped at rest
+	table    uint32         // what the client lets the encoder's table grow to
+	resized  bool           // the encoder has to tell the client so
 	encoded  bytes.Buffer
 
 	initialWindow int64
@@ -51,11 +53,11 @@ type writer struct {
 func (w *writer) init() {
 	w.window = defaultWindow
 	w.initialWindow = defaultWindow
-	w.encoder = hpack.NewEncoder(&w.encoded)
+	w.table = headerTable
 }
 
-// take makes sure that out has room: with the lock held, when there is a stream
-// to write for.
+// take makes sure that out has a buffer of the pool, when there is a stream to
+// write for. With the lock held.
 func (c *conn) take() {
 	if c.out == nil {
 		c.box = c.server.pools.outs.Get().(*[]byte)
@@ -84,7 +86,6 @@ func (c *conn) kick() bool {
 		return false
 	}
 	c.flushing = true
-	c.flushed = make(chan struct{})
 	return true
 }
 
@@ -133,7 +134,10 @@ func (c *conn) writeOut() bool {
 			c.out, c.box = nil, nil
 		}
 		c.flushing = false
-		close(c.flushed)
+		if c.flushed != nil {
+			close(c.flushed)
+			c.flushed = nil
+		}
 		leave := c.finished()
 		c.mu.Unlock()
 		if leave {
@@ -170,7 +174,7 @@ func (c *conn) fail(error) {
 	c.out = nil
 	c.wakeAll()
 	c.mu.Unlock()
-	closeNow(c.nc)
+	c.cut()
 }
 
 // wakeAll wakes those who wait for the connection. With the lock held.
@@ -223,9 +227,7 @@ func (s *stream) send(p, q []byte, end bool) error {
 		}
 		n := int(min(int64(len(p)), frameSize, s.window, c.window))
 		if len(p) > 0 && n <= 0 || len(c.out) >= outLimit {
-			if err := s.await(); err != nil {
-				return err
-			}
+			s.await()
 			continue
 		}
 		last := end && n == len(p) && len(q) == 0
@@ -248,6 +250,24 @@ func (s *stream) send(p, q []byte, end bool) error {
 	return nil
 }
 
+// room waits for room in out, for a head or trailers: they have no window that
+// would bound what a client that does not read makes us hold. With the lock
+// held, which it releases meanwhile.
+func (s *stream) room() error {
+	for {
+		if err := s.writable(); err != nil {
+			return err
+		}
+		if err := s.response.late(); err != nil {
+			return err
+		}
+		if len(s.conn.out) < outLimit {
+			return nil
+		}
+		s.await()
+	}
+}
+
 // append puts a DATA frame into out. With the lock held.
 func (c *conn) append(s *stream, p []byte, last bool) {
 	flags := byte(0)
@@ -255,6 +275,7 @@ func (c *conn) append(s *stream, p []byte, last bool) {
 		flags = flagEndStream
 		s.localClosed = true
 	}
+	c.take()
 	c.out = append(appendHead(c.out, len(p), frameData, flags, s.id), p...)
 	s.window -= int64(len(p))
 	c.window -= int64(len(p))
@@ -265,9 +286,8 @@ func (c *conn) append(s *stream, p []byte, last bool) {
 }
 
 // await waits for the client's window, or for room in out, until the write
-// deadline. With the lock held, which it releases and, unless it returns an
-// error, takes again.
-func (s *stream) await() error {
+// deadline. With the lock held, which it releases meanwhile.
+func (s *stream) await() {
 	c := s.conn
 	if s.wake == nil {
 		s.wake = make(chan struct{}, 1)
@@ -294,11 +314,33 @@ func (s *stream) await() error {
 		timer.Stop()
 	}
 	c.mu.Lock()
-	return nil
+}
+
+// tableSize sets what the client lets the encoder's table grow to (RFC 7541
+// section 4.2). With the lock held.
+func (c *conn) tableSize(n uint32) {
+	c.table, c.resized = min(n, headerTable), true
+	if c.encoder == nil {
+		c.newEncoder()
+	}
+	c.encoder.SetMaxDynamicTableSize(c.table)
+}
+
+// newEncoder makes the first encoder, or one in the place of the one that went
+// when the connection came to rest. What the client's table still has from that
+// one does no harm: fields are counted from the newest, and the oldest make room.
+func (c *conn) newEncoder() {
+	c.encoder = hpack.NewEncoder(&c.encoded)
+	if c.table != headerTable {
+		c.encoder.SetMaxDynamicTableSize(c.table)
+	}
 }
 
 // encode adds a field to the section that endHeaders sends. With the lock held.
 func (c *conn) encode(name, value string) {
+	if c.encoder == nil {
+		c.newEncoder()
+	}
 	_ = c.encoder.WriteField(hpack.HeaderField{Name: name, Value: value, Sensitive: unrepeated(name)})
 }
 
@@ -333,6 +375,8 @@ func (c *conn) encodeHeader(h http.Header, trailers []string) {
 // endHeaders puts what was encoded into out. With the lock held.
 func (c *conn) endHeaders(id uint32, end bool) {
 	section := c.encoded.Bytes()
+	c.resized = false
+	c.take()
 	kind, flags := byte(frameHeaders), byte(0)
 	if end {
 		flags = flagEndStream

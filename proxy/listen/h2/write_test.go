@@ -4,8 +4,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime"
+	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	"go.uber.org/zap"
 	"golang.org/x/net/http2"
@@ -117,5 +120,43 @@ func BenchmarkSmallGet(b *testing.B) {
 		if id += 2; id%2000 == 1 {
 			_ = p.WriteWindowUpdate(0, 13*1000)
 		}
+	}
+}
+
+// Heads have no window: what a client that does not read makes the server hold
+// is bounded all the same, and it gets everything once it reads.
+func TestHeadsForAClientThatDoesNotReadAreBounded(t *testing.T) {
+	const streams, size = 100, 200 << 10
+	big := []string{strings.Repeat("a", size)}
+	for _, status := range []int{http.StatusOK, http.StatusNoContent, http.StatusEarlyHints} {
+		synctest.Test(t, func(t *testing.T) {
+			d := dream(t, h2.Options{}, func(w http.ResponseWriter, r *http.Request) {
+				w.Header()["X-Big"] = big
+				w.WriteHeader(status)
+				delete(w.Header(), "X-Big")
+			})
+			d.MaxHeaderListSize = 2 * size
+			var before, after runtime.MemStats
+			runtime.GC()
+			runtime.ReadMemStats(&before)
+			for i := range uint32(streams) {
+				_ = d.WriteHeaders(http2.HeadersFrameParam{StreamID: 2*i + 1, BlockFragment: d.get(), EndHeaders: true, EndStream: true})
+			}
+			synctest.Wait()
+			runtime.GC()
+			runtime.ReadMemStats(&after)
+			if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 6<<20 {
+				t.Errorf("%d: %d bytes are held", status, grown)
+			}
+			for n := 0; n < streams; {
+				head, ok := await[*http2.MetaHeadersFrame](d)
+				if !ok {
+					t.Fatalf("%d: %d are answered", status, n)
+				}
+				if head.StreamEnded() {
+					n++
+				}
+			}
+		})
 	}
 }

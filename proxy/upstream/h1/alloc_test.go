@@ -8,9 +8,10 @@ import (
 	"testing"
 )
 
-// TestAllocations states the price of a request: the exchange, one string for
-// the head, the header map (two, or four above eight fields) and, if the
-// request's context can end, what context.AfterFunc needs.
+// TestAllocations states the price of a request whose response is given back:
+// one string for the head, the header map (two, or four above eight fields), the
+// fields' values and, if the request's context can end, what context.AfterFunc
+// needs.
 func TestAllocations(t *testing.T) {
 	if testing.CoverMode() != "" {
 		t.Skip("coverage allocates")
@@ -41,6 +42,9 @@ func TestAllocations(t *testing.T) {
 				t.Fatal(err)
 			}
 			res.Body.Close()
+			if !res.Body.(Recycler).Recycle() && e.pool.idle[0].reused {
+				t.Fatal("the response was not taken back")
+			}
 		})
 		t.Logf("%s: %v", name, got)
 		if got > c.most {

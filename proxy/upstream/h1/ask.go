@@ -1,11 +1,9 @@
 package h1
 
 import (
-	"errors"
-	"net"
-	"os"
-	"runtime"
-	"syscall"
+	"io"
+
+	"github.com/sallyport/sallyport/proxy/internal/socket"
 )
 
 // question is the state of [conn.askAt], which is called back with nothing but
@@ -16,20 +14,6 @@ type question struct {
 	sent   int // of wire
 	got    int // of the response
 	err    error
-}
-
-// isDirect reports whether system calls on a connection's socket are all that
-// its Read and Write do.
-func isDirect(nc net.Conn) bool {
-	switch nc.(type) {
-	case *net.TCPConn, *net.UnixConn:
-		switch runtime.GOOS {
-		case "windows", "plan9", "js", "wasip1":
-			return false
-		}
-		return true
-	}
-	return false
 }
 
 // ask is send, and the first read of receive, in one: on a kept connection and
@@ -45,7 +29,7 @@ func (x *exchange) ask() error {
 	x.wrote = a.sent
 	switch {
 	case err != nil: // the wait has ended
-		return named(err)
+		return socket.Failed(c.nc, "read", err)
 	case !c.silence:
 		x.stale = true
 		return errStale
@@ -58,7 +42,7 @@ func (x *exchange) ask() error {
 	case a.err != nil && !wouldBlock(a.err):
 		x.writeErr = c.failed("write", a.err)
 	default:
-		n, err := c.nc.Write(a.wire[a.sent:])
+		n, err := c.stream.Write(a.wire[a.sent:])
 		x.wrote, x.writeErr = x.wrote+n, err
 	}
 	if x.writeErr != nil {
@@ -74,16 +58,8 @@ func (x *exchange) ask() error {
 
 // failed makes of a system call's error what the net package does.
 func (c *conn) failed(operation string, err error) error {
-	if number, ok := err.(syscall.Errno); ok {
-		return &net.OpError{Op: operation, Net: c.nc.RemoteAddr().Network(), Source: c.nc.LocalAddr(), Addr: c.nc.RemoteAddr(), Err: os.NewSyscallError(operation, number)}
+	if err == io.EOF {
+		return err
 	}
-	return err
-}
-
-// named calls the operation of an error by what it is to a user.
-func named(err error) error {
-	if at, ok := errors.AsType[*net.OpError](err); ok && at.Op == "raw-read" {
-		at.Op = "read"
-	}
-	return err
+	return socket.Failed(c.nc, operation, err)
 }

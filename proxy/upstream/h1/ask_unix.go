@@ -5,6 +5,8 @@ package h1
 import (
 	"io"
 	"syscall"
+
+	"github.com/sallyport/sallyport/proxy/internal/socket"
 )
 
 // askAt sends a request that is at hand as a whole on a connection that was
@@ -23,11 +25,11 @@ func (c *conn) askAt(fd uintptr) bool {
 		if c.lookAt(fd); !c.silence {
 			return true
 		}
-		a.sent, a.err = again(syscall.Write, fd, a.wire)
+		a.sent, a.err = socket.Send(fd, a.wire)
 		// What could not be sent at once is left to whoever can wait for it.
 		return a.err != nil || a.sent < len(a.wire)
 	}
-	a.got, a.err = again(syscall.Read, fd, c.buf)
+	a.got, a.err = socket.Receive(fd, c.buf)
 	switch {
 	case a.err == syscall.EAGAIN:
 		a.err = nil
@@ -36,16 +38,6 @@ func (c *conn) askAt(fd uintptr) bool {
 		a.err = io.EOF
 	}
 	return true
-}
-
-// again repeats a system call that a signal has interrupted.
-func again(call func(int, []byte) (int, error), fd uintptr, p []byte) (int, error) {
-	for {
-		n, err := call(int(fd), p)
-		if err != syscall.EINTR {
-			return max(n, 0), err
-		}
-	}
 }
 
 // wouldBlock reports whether a system call has to be waited for.

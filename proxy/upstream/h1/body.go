@@ -99,6 +99,17 @@ func (x *exchange) Close() error {
 	return nil
 }
 
+// Recycle implements [Recycler].
+func (x *exchange) Recycle() bool {
+	if x.ended != io.EOF || x.using.Load() != closed || x.sender != nil || x.trace != nil || !x.reused {
+		return false
+	}
+	t := x.t
+	*x = exchange{}
+	t.exchanges.Put(x)
+	return true
+}
+
 func (x *exchange) enter() error {
 	for {
 		switch old := x.using.Load(); {

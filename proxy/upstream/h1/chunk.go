@@ -37,7 +37,7 @@ func (x *exchange) readTrailers() error {
 		return err
 	}
 	if len(c.fields) > 0 {
-		trailer := c.header(string(c.buf[c.r:c.r+n]), nil)
+		trailer := c.header(string(c.buf[c.r : c.r+n]))
 		maps.DeleteFunc(trailer, func(name string, _ []string) bool { return wire.ForbiddenTrailer(name) })
 		if x.res.Trailer == nil && len(trailer) > 0 {
 			x.res.Trailer = make(http.Header, len(trailer))

@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/sallyport/sallyport/proxy/internal/socket"
 	"github.com/sallyport/sallyport/proxy/internal/wire"
 )
 
@@ -19,6 +20,7 @@ const readSize = 4 << 10
 // has no buffer.
 type conn struct {
 	nc        net.Conn
+	stream    io.ReadWriter // over nc
 	tls       *tls.ConnectionState
 	socket    syscall.RawConn // nil if there is none to look at
 	reused    bool
@@ -51,7 +53,7 @@ type scratch struct {
 }
 
 func newConn(nc net.Conn) *conn {
-	c := &conn{nc: nc}
+	c := &conn{nc: nc, stream: socket.New(nc)}
 	c.interrupt = func() {
 		c.interrupted.Store(true)
 		_ = nc.SetDeadline(time.Unix(1, 0))
@@ -68,7 +70,7 @@ func newConn(nc net.Conn) *conn {
 	if sc, ok := inner.(syscall.Conn); ok {
 		if raw, err := sc.SyscallConn(); err == nil {
 			c.socket = raw
-			c.direct = isDirect(nc)
+			c.direct = inner == nc && socket.Direct(nc) != nil
 		}
 	}
 	return c
@@ -141,7 +143,7 @@ func (c *conn) readSome(p []byte) (int, error) {
 		c.limitRead(time.Now().Add(c.patience))
 	}
 	for range 100 {
-		n, err := c.nc.Read(p)
+		n, err := c.stream.Read(p)
 		if n > 0 {
 			return n, nil // an error will come again
 		}

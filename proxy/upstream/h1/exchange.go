@@ -27,14 +27,11 @@ const (
 	// settleTime is how long the end of a response waits for the sender to
 	// notice that it has sent everything.
 	settleTime = 50 * time.Millisecond
-
-	// inlineValues is how many field values are kept in the exchange itself.
-	inlineValues = 16
 )
 
-// exchange is one request and its response on one connection. It is one
-// allocation, made for each, since it holds what the caller gets: the response
-// and its body (which is the exchange itself), and so is never used again.
+// exchange is one request and its response on one connection. It holds what the
+// caller gets: the response and its body (which is the exchange itself), and so
+// is used again only when the caller has given both back (Recycle).
 type exchange struct {
 	res http.Response
 	t   *Transport
@@ -46,6 +43,7 @@ type exchange struct {
 	trace  *httptrace.ClientTrace
 	sender *sender // nil: none was needed, or not yet
 	close  bool    // we said Connection: close
+	reused bool    // c was kept from an exchange before
 
 	patience time.Duration // with the server, until the response's head
 
@@ -67,14 +65,13 @@ type exchange struct {
 	ended  error // what Read says from now on
 	using  atomic.Uint32
 
-	values  [inlineValues]string
 	codings [1]string
 }
 
 // attempt has the exchange on c. On failure the connection is closed.
 func (x *exchange) attempt(c *conn) error {
 	ctx := x.req.Context()
-	x.c, x.close = c, x.out.close
+	x.c, x.close, x.reused = c, x.out.close, c.reused
 	x.patience = ResponseHeaderTimeout(ctx, x.t.options.ResponseHeaderTimeout)
 	c.open(x.t.scratches.Get().(*scratch))
 	x.trace = httptrace.ContextClientTrace(ctx)
@@ -96,7 +93,7 @@ func (x *exchange) attempt(c *conn) error {
 		err = x.receive()
 	}
 	if err != nil {
-		x.lost = c.reused && !x.answered && !c.interrupted.Load() && (x.writeErr != nil || !isDeadline(err))
+		x.lost = x.reused && !x.answered && !c.interrupted.Load() && (x.writeErr != nil || !isDeadline(err))
 		err = x.explain(err)
 		x.finish(false)
 		return err
@@ -107,7 +104,7 @@ func (x *exchange) attempt(c *conn) error {
 
 // send writes the request, or what there is of it, and arranges for the rest.
 func (x *exchange) send() error {
-	x.wrote, x.writeErr = x.c.nc.Write(x.out.wire)
+	x.wrote, x.writeErr = x.c.stream.Write(x.out.wire)
 	switch {
 	case x.writeErr != nil && x.wrote == 0:
 		return x.writeErr // whatever the server may say, it is not an answer
@@ -246,11 +243,7 @@ func (x *exchange) parseHead(n int) {
 		line++
 	}
 	res.Status = text[9:line]
-	values := x.values[:]
-	if res.StatusCode < 200 {
-		values = nil // there may be more to come
-	}
-	res.Header = c.header(text, values)
+	res.Header = c.header(text)
 }
 
 // inform passes an informational response on (RFC 9110 section 15.2).

@@ -87,14 +87,11 @@ func checkStatusLine(line []byte) string {
 }
 
 // header makes a map of the section that was read last. All names and values
-// are pieces of text; values backs the map's slices as far as it goes. Names
-// are therefore not interned: being pieces they cost nothing, and a table would
-// have to be searched for each.
-func (c *conn) header(text string, values []string) http.Header {
+// are pieces of text. Names are therefore not interned: being pieces they cost
+// nothing, and a table would have to be searched for each.
+func (c *conn) header(text string) http.Header {
 	h := make(http.Header, len(c.fields))
-	if len(values) < len(c.fields) {
-		values = make([]string, len(c.fields))
-	}
+	values := make([]string, len(c.fields))
 	for i, at := range c.fields {
 		name, value := text[at.Name:at.NameEnd], text[at.Value:at.ValueEnd]
 		if before, ok := h[name]; ok {

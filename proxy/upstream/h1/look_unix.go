@@ -2,18 +2,17 @@
 
 package h1
 
-import "syscall"
+import (
+	"syscall"
+
+	"github.com/sallyport/sallyport/proxy/internal/socket"
+)
 
 // lookAt tries to read one byte without waiting. Losing the byte does no harm:
 // a connection that had one is closed.
 func (c *conn) lookAt(fd uintptr) bool {
 	var b [1]byte
-	for {
-		_, err := syscall.Read(int(fd), b[:])
-		if err == syscall.EINTR {
-			continue
-		}
-		c.silence = err == syscall.EAGAIN
-		return true
-	}
+	_, err := socket.Receive(fd, b[:])
+	c.silence = err == syscall.EAGAIN
+	return true
 }

@@ -107,9 +107,9 @@ func TestFieldsAreKeptInOrderAndApart(t *testing.T) {
 	}
 }
 
-// TestManyFields is about heads that fit into none of the fixed spaces.
+// TestManyFields is about heads that do not fit into the space that there is.
 func TestManyFields(t *testing.T) {
-	for _, n := range []int{inlineValues - 1, inlineValues, inlineValues + 1, 254} {
+	for _, n := range []int{15, 16, 17, 254} {
 		var script strings.Builder
 		script.WriteString("HTTP/1.1 200 OK\r\n")
 		for i := range n {

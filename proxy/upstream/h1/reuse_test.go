@@ -280,3 +280,42 @@ func TestDialErrorIsReturnedAsItIs(t *testing.T) {
 		t.Errorf("got %v, body closed %t", err, body.closed.Load())
 	}
 }
+
+// TestOnlyWhatNobodyElseHasIsTakenBack: a response that somebody may still use
+// must not become that of another request.
+func TestOnlyWhatNobodyElseHasIsTakenBack(t *testing.T) {
+	o := serve(t, answering("HTTP/1.1 200 OK\r\nContent-Length: 10\r\nX-Kept: value\r\n\r\n0123456789"))
+	e := o.engine(t, Options{})
+	ask := func(req *http.Request) *http.Response {
+		res, err := e.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res
+	}
+	taken := func(res *http.Response) bool { return res.Body.(Recycler).Recycle() }
+	read := func(res *http.Response) *http.Response { io.Copy(io.Discard, res.Body); return res }
+
+	first := read(ask(get(t)))
+	if first.Body.Close(); taken(first) {
+		t.Error("on a connection that was made for the request, and so may know its context")
+	}
+	if open := read(ask(get(t))); taken(open) {
+		t.Error("before it was closed")
+	}
+	if sent := read(ask(post(t, strings.Repeat("x", 1<<20)))); sent.Body.Close() != nil || taken(sent) {
+		t.Error("while a sender may have the request's body")
+	}
+	whole := read(ask(get(t)))
+	header := whole.Header
+	if whole.Body.Close(); !taken(whole) {
+		t.Error("although it is over")
+	}
+	if again := read(ask(get(t))); header.Get("X-Kept") != "value" || again.StatusCode != 200 {
+		t.Errorf("the header of the one that was given back: %v", header)
+	}
+	half := ask(get(t))
+	if half.Body.Close(); taken(half) {
+		t.Error("before it was read to its end")
+	}
+}

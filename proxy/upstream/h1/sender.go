@@ -63,7 +63,7 @@ func (s *sender) write(p []byte) error {
 	if patience > 0 {
 		s.c.setWriteDeadline(time.Now().Add(patience))
 	}
-	_, err := s.c.nc.Write(p)
+	_, err := s.c.stream.Write(p)
 	if err != nil && isDeadline(err) && !s.c.interrupted.Load() {
 		return &TimeoutError{forIntake, patience}
 	}

@@ -84,6 +84,7 @@ type Transport struct {
 	outgoings sync.Pool // of *outgoing
 	scratches sync.Pool // of *scratch
 	copies    sync.Pool // of *[copySize]byte
+	exchanges sync.Pool // of *exchange, empty
 }
 
 // copySize is the size of the pieces in which large bodies are copied.
@@ -104,6 +105,7 @@ func New(o Options) *Transport {
 	t.pool.max, t.pool.timeout, t.pool.usable = max(o.MaxIdle, 0), o.IdleTimeout, o.Usable
 	t.outgoings.New = func() any { return new(outgoing) }
 	t.scratches.New = func() any { return new(scratch) }
+	t.exchanges.New = func() any { return new(exchange) }
 	t.copies.New = func() any { return new([copySize]byte) }
 	return t
 }
@@ -118,6 +120,18 @@ type Informer interface {
 
 // InformerKey is the key of a context under which an [Informer] is looked for.
 type InformerKey struct{}
+
+// Recycler is what bodies of responses are that a caller may give back.
+type Recycler interface {
+	// Recycle takes back the response whose body this is, so that the next one
+	// need not be made anew, and reports whether it has. That takes a response
+	// that was read to its end and closed, over a connection that was kept
+	// before, to a request whose body, if any, was sent with its head: then
+	// nobody else has seen the request or its context, and those are the
+	// caller's again too. Neither response nor body may be used afterwards; the
+	// header and its values stay as they are.
+	Recycle() bool
+}
 
 // RoundTrip sends a request and returns the head of its response, as
 // [http.RoundTripper] says. Of req.URL only the path and query matter, and the
@@ -141,7 +155,7 @@ type InformerKey struct{}
 // Got100Continue and Got1xxResponse are called, all before RoundTrip returns
 // and on its goroutine.
 //
-// The response's Body implements [io.WriterTo]. After a 101 (RFC 9110 section
+// The response's Body implements [io.WriterTo] and [Recycler]. After a 101 (RFC 9110 section
 // 7.8) it is an [io.ReadWriteCloser] with a CloseWrite method, no longer bound
 // to the request's context.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -161,7 +175,8 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		if err != nil {
 			return nil, err
 		}
-		x := &exchange{t: t, req: req, out: out}
+		x := t.exchanges.Get().(*exchange)
+		x.t, x.req, x.out = t, req, out
 		if err = x.attempt(c); err == nil {
 			return &x.res, nil
 		}
