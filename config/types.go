@@ -278,7 +278,8 @@ type Runtime struct {
 	MemoryLimit Size `yaml:"memory_limit" default:"0"`
 
 	// By how many percent of what is in use the heap may grow before garbage is
-	// collected. More costs memory and saves processor time.
+	// collected. More costs memory and saves processor time. Past 48 MiB in all
+	// garbage is held to about as much as what is in use, whatever this says.
 	GCPercent int `yaml:"gc_percent" default:"800" min:"50"`
 
 	// Percent of memory_limit that may be in use, garbage not counted, before

@@ -17,6 +17,7 @@ import (
 	"github.com/sallyport/sallyport/cmd/sallyport/tables"
 	"github.com/sallyport/sallyport/config"
 	"github.com/sallyport/sallyport/proxy/admin"
+	"github.com/sallyport/sallyport/proxy/pressure"
 )
 
 // control turns signals, requests of the admin API and changed files into what
@@ -28,6 +29,7 @@ type control struct {
 
 	logging *logging.Log
 	logger  *zap.Logger
+	pacer   *pressure.Pacer
 
 	reloading sync.Mutex
 	upgrading sync.Mutex
@@ -229,7 +231,7 @@ func (c *control) tryReload(ctx context.Context) admin.Reload {
 			zap.Error(err), zap.String("hint", hintOf(err)))
 		return result
 	}
-	tuneMemory(cfg.Runtime, c.logger)
+	tuneMemory(cfg.Runtime, c.pacer, c.logger)
 	c.logger.Info("configuration reloaded", zap.Int("sites", len(cfg.Sites)), zap.String("hash", cfg.Hash()),
 		zap.Int64("duration_ms", time.Since(began).Milliseconds()))
 	result.OK, result.Changed = true, cfg.Hash() != before

@@ -67,6 +67,7 @@ type edgeOptions struct {
 	config         *config.Config
 	credentialsDir string
 	logging        *logging.Log
+	memory         *pressure.Pacer
 	passed         []listen.Passed // sockets that were open before
 	before         *predecessor    // whom to take over from; nil is nobody
 }
@@ -97,7 +98,7 @@ func openEdge(ctx context.Context, options edgeOptions) (_ *edge, err error) {
 	if err := e.certificates.Apply(settings); err != nil {
 		return nil, err
 	}
-	e.memory = pressure.New(pressure.Options{Percent: e.config.Runtime.Pressure, Logger: e.logger.Named("memory")})
+	e.memory = pressure.New(pressure.Options{Percent: e.config.Runtime.Pressure, Limit: options.memory.Limit, Logger: e.logger.Named("memory")})
 	e.proxy = proxy.New(proxy.Options{Logger: e.logger.Named("proxy"), Roots: e.roots, Overloaded: e.memory.Refusing,
 		Logs: options.logging.Outputs, Observers: []proxy.Observer{e.history, e.requests}})
 	generation, err := e.proxy.Prepare(e.config)

@@ -6,11 +6,14 @@ import (
 	"crypto/tls"
 	"flag"
 	"io"
+	"maps"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -81,6 +84,9 @@ func floods() map[string]struct {
 			}
 			return f.ask(append(block, bytes.Repeat([]byte{0x80 | 62}, 10000)...), true)
 		}},
+		"large heads": {true, func(f *flooder, n int) error {
+			return f.ask(f.section("/", "x-large", strings.Repeat(string(rune('a'+n%26)), 15000)), true)
+		}},
 		"answers not read":   {false, func(f *flooder, _ int) error { return f.ask(f.section("/large"), true) }},
 		"answers no windows": {true, func(f *flooder, _ int) error { return f.ask(f.section("/large"), true) }},
 	}
@@ -117,7 +123,8 @@ func flood(ctx context.Context, address string, reads bool, do func(*flooder, in
 }
 
 // Issue 6: floods end early with bounded memory, peak under 75 MB. It is the
-// program itself that is measured, with its defaults.
+// program itself that is measured, with its defaults: each flood by itself, and
+// all of them one after the other in one process.
 func TestFloodsCostLittleMemory(t *testing.T) {
 	dir := shortDir(t)
 	program := filepath.Join(dir, "sallyport")
@@ -134,25 +141,46 @@ func TestFloodsCostLittleMemory(t *testing.T) {
 	}))
 	t.Cleanup(server.Close)
 	path := writeConfig(t, dir, internalSite(server.URL))
-	// Each on a process of its own: what one has left would be counted to the next.
-	measure := func(name string, attack func(t *testing.T, address string) (connections int)) {
-		t.Run(name, func(t *testing.T) {
-			i := launch(t, exec.Command(program, "run", "--config", path))
-			address := i.https()
-			client := visitor(t, address, filepath.Join(dir, "storage", "localca", "root.pem"))
-			connections := attack(t, address)
+	attacks := attacks()
+	process := func(t *testing.T, names []string) {
+		i := launch(t, exec.Command(program, "run", "--config", path))
+		address := i.https()
+		client := visitor(t, address, filepath.Join(dir, "storage", "localca", "root.pem"))
+		for _, name := range names {
+			connections, leave := attacks[name](t, address)
 			if status, text := page(t, client, "https://app.localhost/"); status != 200 || text != "hello" {
-				t.Errorf("another client got %d %q", status, text)
+				t.Errorf("%s: another client got %d %q", name, status, text)
 			}
+			leave()
 			peak := i.status("VmHWM")
-			t.Logf("%d connections, peak %d MB", connections, peak/1e6)
+			t.Logf("%s: %d connections, peak %d MB", name, connections, peak/1e6)
 			if peak > 75e6 {
-				t.Errorf("%d MB were resident", peak/1e6)
+				t.Errorf("%s: %d MB were resident", name, peak/1e6)
 			}
-		})
+		}
 	}
+	names := slices.Sorted(maps.Keys(attacks))
+	for _, name := range names {
+		t.Run(name, func(t *testing.T) { process(t, []string{name}) })
+	}
+	t.Run("one after the other", func(t *testing.T) {
+		seed := time.Now().UnixNano()
+		t.Logf("order of seed %d", seed)
+		order := rand.New(rand.NewPCG(uint64(seed), 0)).Perm(len(names))
+		sequence := make([]string, len(names))
+		for at, n := range order {
+			sequence[at] = names[n]
+		}
+		process(t, sequence)
+	})
+}
+
+// attacks are the floods, and what else takes memory. Each returns how many
+// connections it made, and what ends those that are left.
+func attacks() map[string]func(t *testing.T, address string) (connections int, leave func()) {
+	all := make(map[string]func(*testing.T, string) (int, func()))
 	for name, one := range floods() {
-		measure(name, func(t *testing.T, address string) (all int) {
+		all[name] = func(t *testing.T, address string) (made int, leave func()) {
 			ctx, cancel := context.WithTimeout(t.Context(), *flooding)
 			defer cancel()
 			var clients sync.WaitGroup
@@ -162,28 +190,31 @@ func TestFloodsCostLittleMemory(t *testing.T) {
 			}
 			clients.Wait()
 			for _, n := range counts {
-				all += n
+				made += n
 			}
-			return all
-		})
+			return made, func() {}
+		}
 	}
-	measure("half requests", func(t *testing.T, address string) int {
-		made, leave := halves(t, address, 400)
-		t.Cleanup(leave)
-		return made
-	})
-	measure("slow readers", func(t *testing.T, address string) int {
-		for n := range 100 {
+	all["half requests"] = func(t *testing.T, address string) (int, func()) { return halves(t, address, 400) }
+	all["slow readers"] = func(t *testing.T, address string) (made int, leave func()) {
+		var open []net.Conn
+		leave = func() {
+			for _, c := range open {
+				_ = c.Close()
+			}
+		}
+		for made = range 100 {
 			c, err := stranger(t.Context(), address)
 			if err != nil {
-				return n
+				return made, leave
 			}
-			t.Cleanup(func() { c.Close() })
+			open = append(open, c)
 			_, _ = io.WriteString(c, "GET /large HTTP/1.1\r\nHost: app.localhost\r\n\r\n")
 			if _, err := c.Read(make([]byte, 1)); err != nil {
 				t.Error(err)
 			}
 		}
-		return 100
-	})
+		return made, leave
+	}
+	return all
 }

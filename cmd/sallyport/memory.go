@@ -6,20 +6,20 @@ import (
 	"math"
 	"os"
 	"path"
-	"runtime/debug"
 	"strconv"
 	"strings"
 
 	"go.uber.org/zap"
 
 	"github.com/sallyport/sallyport/config"
+	"github.com/sallyport/sallyport/proxy/pressure"
 )
 
 // tuneMemory sets the garbage collector as the configuration says. A proxy's
 // live heap is small and what it allocates for a request dies at once, so with
 // the runtime's defaults it collects dozens of times a second for nothing; with
 // more room it need not, and the soft limit keeps the room within what there is.
-func tuneMemory(options config.Runtime, logger *zap.Logger) {
+func tuneMemory(options config.Runtime, pacer *pressure.Pacer, logger *zap.Logger) {
 	limit, from := int64(options.MemoryLimit), "configuration"
 	if limit == 0 {
 		if limit, from = availableMemory(os.DirFS("/")); limit > 0 {
@@ -28,9 +28,8 @@ func tuneMemory(options config.Runtime, logger *zap.Logger) {
 	}
 	if limit > 0 {
 		limit = runtimeShare(limit, fileMemory(os.DirFS("/")))
-		debug.SetMemoryLimit(limit)
 	}
-	debug.SetGCPercent(options.GCPercent)
+	pacer.Set(options.GCPercent, limit)
 	logger.Debug("memory", zap.Int64("soft_limit_bytes", limit), zap.String("limit_from", from), zap.Int("gc_percent", options.GCPercent))
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/sallyport/sallyport/cmd/sallyport/logging"
 	"github.com/sallyport/sallyport/config"
+	"github.com/sallyport/sallyport/proxy/pressure"
 )
 
 func newRunCommand(sealed sealing) *cobra.Command {
@@ -72,7 +73,9 @@ func serve(ctx context.Context, options serveOptions) (err error) {
 	defer zap.RedirectStdLog(logger.Named("library"))()
 	logger.Info("starting", zap.String("version", version()), zap.Int("pid", os.Getpid()))
 	options.sealed.log(logger.Logger)
-	tuneMemory(cfg.Runtime, logger.Logger)
+	pacer := pressure.NewPacer()
+	defer pacer.Stop()
+	tuneMemory(cfg.Runtime, pacer, logger.Logger)
 	logProblems(logger.Logger, problems)
 
 	signals := make(chan os.Signal, 4)
@@ -81,13 +84,13 @@ func serve(ctx context.Context, options serveOptions) (err error) {
 	signal.Ignore(syscall.SIGPIPE) // a log's reader that is gone stops no proxy
 
 	edge, err := openEdge(ctx, edgeOptions{
-		config: cfg, credentialsDir: options.credentialsDir, logging: logger,
+		config: cfg, credentialsDir: options.credentialsDir, logging: logger, memory: pacer,
 		passed: options.sealed.service.sockets, before: before,
 	})
 	if err != nil {
 		return err
 	}
-	control := &control{edge: edge, load: options.load, service: options.sealed.service, logging: logger, logger: logger.Logger}
+	control := &control{edge: edge, load: options.load, service: options.sealed.service, logging: logger, logger: logger.Logger, pacer: pacer}
 	return control.run(ctx, signals, options.ready)
 }
 

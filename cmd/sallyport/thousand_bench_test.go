@@ -9,6 +9,7 @@ import (
 
 	"github.com/sallyport/sallyport/cmd/sallyport/logging"
 	"github.com/sallyport/sallyport/config"
+	"github.com/sallyport/sallyport/proxy/pressure"
 )
 
 // BenchmarkReloadAThousandSites is a reload with one changed route, from the
@@ -33,13 +34,15 @@ func BenchmarkReloadAThousandSites(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer log.Start()()
-	e, err := openEdge(context.Background(), edgeOptions{config: cfg, logging: log})
+	pacer := pressure.NewPacer()
+	defer pacer.Stop()
+	e, err := openEdge(context.Background(), edgeOptions{config: cfg, logging: log, memory: pacer})
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer e.proxy.Close()
 	defer e.listeners.Close()
-	c := &control{edge: e, load: load, logging: log, logger: log.Logger}
+	c := &control{edge: e, load: load, logging: log, logger: log.Logger, pacer: pacer}
 	b.ReportAllocs()
 	for n := 0; b.Loop(); n++ {
 		write([]string{"http://127.0.0.1:2", "http://127.0.0.1:1"}[n%2])

@@ -7,13 +7,19 @@
 // has caches dropped and unused connections closed, and if that does not help
 // says so to those who would take more in. All of it passes by itself.
 //
-// It also tidies up: what a burst of connections has left behind goes back to
+// A [Pacer] sets the collector, so that garbage is cheap where little is in use
+// and bounded where a flood makes it much.
+//
+// The gauge also tidies up: what a burst of connections has left behind goes back to
 // the system once nothing is going on.
 //
 // The package imports nothing of the house. Run owns the one goroutine; what is
-// registered is called on it.
+// registered is called on it. A Pacer has none: the runtime calls it.
 //
-//	gauge := pressure.New(pressure.Options{Percent: 85, Logger: logger})
+//	pacer := pressure.NewPacer()
+//	defer pacer.Stop()
+//	pacer.Set(800, limit)
+//	gauge := pressure.New(pressure.Options{Percent: 85, Limit: pacer.Limit, Logger: logger})
 //	gauge.OnShort(cache.Drop)
 //	go gauge.Run(ctx)
 //	...

@@ -18,6 +18,10 @@ type Options struct {
 	// is no longer short a tenth of the limit below. Zero or negative is 85.
 	Percent int
 
+	// Limit returns the most that may be in use, in bytes: the runtime's own
+	// limit may be nearer, see [Pacer.Limit]. Nil is the runtime's own.
+	Limit func() uint64
+
 	// Interval between two looks. Zero or negative is 250 ms. One look takes
 	// some microseconds.
 	Interval time.Duration
@@ -78,6 +82,12 @@ func New(o Options) *Gauge {
 		collect:  runtime.GC,
 		waste:    m.waste,
 		tidy:     debug.FreeOSMemory,
+	}
+	if o.Limit != nil {
+		g.measure = func() (used, limit uint64) {
+			used, _ = m.read()
+			return used, o.Limit()
+		}
 	}
 	g.SetPercent(o.Percent)
 	return g

@@ -2,6 +2,7 @@ package h1
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net/http"
 	"runtime/debug"
@@ -9,6 +10,9 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/sallyport/sallyport/proxy/internal/socket"
+	"github.com/sallyport/sallyport/proxy/internal/tlsmemory"
 )
 
 const (
@@ -99,10 +103,12 @@ func after(limit time.Duration) time.Time {
 }
 
 // wakefulness is how long a connection waits for its next request on the
-// goroutine that served the last one. After that a new one waits, whose stack is
-// as small as waiting needs it: a stack that grew with a handler shrinks only
-// when garbage is collected, and idle servers make none.
-const wakefulness = time.Second
+// goroutine that served the last one. After that a new one waits, for the socket
+// itself, whose stack is as small as that needs it: a stack that grew with a
+// handler shrinks only when garbage is collected, and idle servers make none.
+// What crypto/tls keeps of its records goes too. The sooner, the more goroutines
+// have small stacks when Go decides by the average what new ones get.
+const wakefulness = 200 * time.Millisecond
 
 // rest reads the first byte. One byte is enough to wait with, and over TLS the
 // others of its record cost no system call.
@@ -110,7 +116,8 @@ func (c *conn) rest() bool {
 	switch {
 	case c.tired:
 		c.tired = false
-		c.limitRead(c.patience)
+		_ = c.limitReadNow(c.patience)
+		socket.Await(c.nc)
 	case !c.used:
 		c.used = true
 		c.limitRead(after(c.server.options.HeaderTimeout))
@@ -135,7 +142,11 @@ func (c *conn) rest() bool {
 	}
 	n, err := c.readSome(c.first[:])
 	if n == 0 {
-		c.tired = c.tired && isDeadline(err)
+		if c.tired = c.tired && isDeadline(err); c.tired {
+			if secure, ok := c.nc.(*tls.Conn); ok {
+				tlsmemory.Release(secure)
+			}
+		}
 		return false
 	}
 	c.tired = false

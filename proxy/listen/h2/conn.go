@@ -22,7 +22,8 @@ const (
 	// stream begins with less and gets all of it when its handler keeps up.
 	connWindow        = 1 << 20
 	streamWindow      = 256 << 10
-	headerTable       = 4096 // of HPACK, each way; RFC 7541's default
+	headerTable       = 4096    // of HPACK, each way; RFC 7541's default
+	mostHeads         = 1 << 20 // field sections of requests under way, in sum: as many streams as are allowed with 8 KiB each
 	rememberedResets  = 64
 	pingAfter         = 30 * time.Second // without a frame from a client that has requests open
 	pingPatience      = 15 * time.Second
@@ -59,6 +60,7 @@ type conn struct {
 	resting  []*worker
 	last     uint32                    // stream that was last given to the handler
 	gone     *[rememberedResets]uint32 // made by the first
+	heads    int                       // sizes of the field sections of those that run
 	goneNext int
 	calm     allowance
 	owed     int // WINDOW_UPDATE frames that content sent has paid for

@@ -49,7 +49,7 @@
 // Priorities (RFC 9218) are ignored: responses leave as they come. Server push
 // does not exist.
 //
-// The package imports no other room but proxy/internal/tlsmemory. A [Server] owns its connections' goroutines;
+// The package imports no other room but those of proxy/internal. A [Server] owns its connections' goroutines;
 // handlers own theirs.
 //
 //	server := h2.New(h2.Options{Handler: handler, Logger: logger})

@@ -255,3 +255,60 @@ func (r *running) client() *http.Client {
 	transport.DialContext = dialer(r.address)
 	return &http.Client{Transport: transport, Timeout: 30 * time.Second}
 }
+
+// What requests under way hold in heads is bounded, too, and one more is asked
+// for again later (RFC 9113 section 8.7).
+func TestLargeHeadsUnderWayAreBounded(t *testing.T) {
+	let := make(chan struct{})
+	var handled atomic.Int32
+	r := run(t, h2.Options{Streams: 100}, func(http.ResponseWriter, *http.Request) { handled.Add(1); <-let })
+	p := r.peer(t)
+	answered := func(stream uint32) bool {
+		for {
+			f, err := p.ReadFrame()
+			if err != nil {
+				t.Fatal(err)
+			}
+			switch f := f.(type) {
+			case *http2.MetaHeadersFrame:
+				return true
+			case *http2.RSTStreamFrame:
+				if f.StreamID != stream || f.ErrCode != http2.ErrCodeRefusedStream {
+					t.Errorf("stream %d was reset with %v", f.StreamID, f.ErrCode)
+				}
+				return false
+			}
+		}
+	}
+	const fits = 1 << 20 / (51 << 10)    // 50 KiB, and what is counted for each field
+	large := strings.Repeat("a", 50<<10) // in 38 KiB
+	ask := func(stream uint32) {
+		block := p.section("x-large", large)
+		_ = p.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: block[:16<<10], EndStream: true})
+		for block = block[16<<10:]; len(block) > 16<<10; block = block[16<<10:] {
+			_ = p.WriteContinuation(stream, false, block[:16<<10])
+		}
+		_ = p.WriteContinuation(stream, true, block)
+	}
+	for n := range uint32(fits + 1) {
+		ask(2*n + 1)
+	}
+	if answered(2*fits + 1) {
+		t.Error("more than a mebibyte of heads was taken")
+	}
+	p.ask(2*fits+3, true) // a small one has room
+	close(let)
+	if !answered(0) {
+		t.Error("no answer")
+	}
+	for range fits { // the others
+		answered(0)
+	}
+	ask(2*fits + 5)
+	if !answered(0) {
+		t.Error("afterwards there was no room")
+	}
+	if n := handled.Load(); n != fits+2 {
+		t.Errorf("%d requests were handled, want %d", n, fits+2)
+	}
+}

@@ -311,7 +311,7 @@ func (c *conn) open(h frameHead) error {
 		return c.resetFor(nil, h.stream, codeProtocol)
 	case b.large:
 		return c.refuse(h, http.StatusRequestHeaderFieldsTooLarge)
-	case c.running >= c.server.options.Streams:
+	case c.running >= c.server.options.Streams, c.running > 0 && c.heads+b.size > mostHeads:
 		// Those count that the client has taken back and whose handlers have
 		// not returned yet, so this may be the client's fault or not; it can
 		// send the request again.
@@ -326,6 +326,8 @@ func (c *conn) open(h frameHead) error {
 	if c.streams == nil {
 		c.streams = make(map[uint32]*stream)
 	}
+	s.head = b.size
+	c.heads += b.size
 	c.streams[h.stream] = s
 	c.running++
 	if c.running == 1 {

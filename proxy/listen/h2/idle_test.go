@@ -32,7 +32,7 @@ func awaitRest(t *testing.T, n int) {
 		}
 		var goroutines bytes.Buffer
 		_ = pprof.Lookup("goroutine").WriteTo(&goroutines, 2)
-		at = strings.Count(goroutines.String(), "h2.(*conn).doze(")
+		at = strings.Count(goroutines.String(), "socket.Await(")
 	}
 }
 

@@ -6,9 +6,9 @@ import (
 	"errors"
 	"io"
 	"os"
-	"syscall"
 	"time"
 
+	"github.com/sallyport/sallyport/proxy/internal/socket"
 	"github.com/sallyport/sallyport/proxy/internal/tlsmemory"
 )
 
@@ -73,34 +73,10 @@ func (s *Server) resume(c *conn) {
 	s.run(c, err)
 }
 
-// doze waits for the socket below TLS, on a stack that is as small as that
-// needs: reading a record takes more, and a stack that has grown does not shrink
-// by itself. Nothing is buffered above the socket, or reading would have found
-// it. Why waiting fails is for the next read to say. It reports false if there is
-// no socket to wait for.
-func (c *conn) doze() bool {
-	below := c.nc
-	if secure, ok := below.(*tls.Conn); ok {
-		below = secure.NetConn()
-	}
-	socket, ok := below.(syscall.Conn)
-	if !ok {
-		return false
-	}
-	raw, err := socket.SyscallConn()
-	if err != nil {
-		return false
-	}
-	looked := false
-	_ = raw.Read(func(fd uintptr) bool {
-		if looked {
-			return true
-		}
-		looked = true
-		return readable(fd)
-	})
-	return true
-}
+// doze waits for the socket, on a stack that is as small as that needs; a stack
+// that has grown does not shrink by itself. Nothing is buffered above the socket,
+// or reading would have found it. It reports false if there is no socket.
+func (c *conn) doze() bool { return socket.Await(c.nc) }
 
 // limitRead bounds reading from now on; zero is without limit. For the reading
 // goroutine.

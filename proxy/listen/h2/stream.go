@@ -31,6 +31,7 @@ type stream struct {
 	expect   bool  // the client waits for 100 Continue
 	late     bool  // it is to begin a little late; see run
 	declared int64 // Content-Length of the request, -1 if there is none
+	head     int   // size of the request's field section
 	trailer  http.Header
 	request  http.Request
 	url      url.URL
@@ -194,6 +195,7 @@ func (s *stream) finish(w *worker, aborted bool) (again bool) {
 		c.resets.earn(1)
 	}
 	delete(c.streams, s.id)
+	c.heads -= s.head
 	if c.running--; c.running == 0 {
 		c.since = time.Now()
 		c.restSoon()

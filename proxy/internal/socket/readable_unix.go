@@ -1,6 +1,6 @@
 //go:build unix
 
-package h2
+package socket
 
 import "syscall"
 

@@ -1,6 +1,6 @@
 //go:build !unix
 
-package h2
+package socket
 
 // readable cannot tell here: whoever reads waits.
 func readable(uintptr) bool { return true }
