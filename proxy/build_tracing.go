@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -32,13 +33,21 @@ func (p *Proxy) trace(next *Generation, cfg *config.Config) config.Problems {
 }
 
 // spanTrouble logs that a collector fails, and that it works again.
-func (p *Proxy) spanTrouble(endpoint string) func(error) {
-	return func(err error) {
+func (p *Proxy) spanTrouble(endpoint string) func(error, int) {
+	return func(err error, suppressed int) {
 		if err == nil {
 			p.logger.Info("spans are sent again", zap.String("endpoint", endpoint))
 			return
 		}
-		p.logger.Warn("spans cannot be sent", zap.String("endpoint", endpoint), zap.Error(err), zap.String("hint", hintOf(err)))
+		message := "spans cannot be sent"
+		if _, ok := errors.AsType[*tracing.Partial](err); ok {
+			message = "the collector does not like some spans"
+		}
+		fields := []zap.Field{zap.String("endpoint", endpoint), zap.Error(err), zap.String("hint", hintOf(err))}
+		if suppressed > 0 {
+			fields = append(fields, zap.Int("suppressed", suppressed))
+		}
+		p.logger.Warn(message, fields...)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	common "go.opentelemetry.io/proto/otlp/common/v1"
 	trace "go.opentelemetry.io/proto/otlp/trace/v1"
+	"go.uber.org/zap/zaptest/observer"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -179,16 +180,26 @@ func TestACollectorThatIsDownIsToldOnceAndHoldsUpNothing(t *testing.T) {
 	c := newCollector(t, takesAll)
 	endpoint := c.URL
 	c.Close()
-	w := start(t, parsed(t, tracedSite, endpoint, 1, keyFile(t), backend(t, seen)))
-	lost := func() uint64 { _, dropped := w.proxy.Spans(); return dropped }
-	for n := range uint64(3) {
+	cfg := parsed(t, tracedSite, endpoint, 1, keyFile(t), backend(t, seen))
+	cfg.Tracing.Queue = 10
+	w := start(t, cfg)
+	asked := uint64(0)
+	// A batch waits for the next attempt, and ten more in the queue.
+	eventually(t, "the loss is counted", func() bool {
 		if res, _ := w.ask(false, "GET", "/"); res.StatusCode != 200 {
 			t.Fatal(res.Status)
 		}
-		eventually(t, "the loss is counted", func() bool { return lost() == n+1 })
+		asked++
+		_, dropped := w.proxy.Spans()
+		return dropped > 0
+	})
+	failed := func() []observer.LoggedEntry { return w.logs.FilterMessage("spans cannot be sent").All() }
+	eventually(t, "the failure is told", func() bool { return len(failed()) > 0 })
+	w.stop()
+	if sent, dropped := w.proxy.Spans(); sent != 0 || dropped != asked {
+		t.Errorf("of %d %d were sent and %d dropped", asked, sent, dropped)
 	}
-	told := w.logs.FilterMessage("spans cannot be sent").All()
-	if len(told) != 1 || !strings.Contains(told[0].ContextMap()["hint"].(string), "4318") {
+	if told := failed(); len(told) != 1 || !strings.Contains(told[0].ContextMap()["hint"].(string), "4318") {
 		t.Errorf("told %v", told)
 	}
 }
@@ -220,12 +231,12 @@ sites:
 	}
 }
 
-func TestACollectorThatAsksForPatienceIsAskedOnceMore(t *testing.T) {
+func TestACollectorThatAsksForPatienceIsAskedAgain(t *testing.T) {
 	c := newCollector(t, func(n int) int {
 		switch n {
 		case 1, 3, 4:
 			return 503
-		case 5:
+		case 6:
 			return 400
 		}
 		return 200
@@ -237,11 +248,29 @@ func TestACollectorThatAsksForPatienceIsAskedOnceMore(t *testing.T) {
 		eventually(t, "the count", func() bool { s, d := w.proxy.Spans(); return s == sent && d == dropped })
 	}
 	next(1, 0) // 503, 200
-	next(1, 1) // 503, 503
-	next(1, 2) // 400
-	next(2, 2) // 200
+	next(2, 0) // 503, 503, 200
+	next(2, 1) // 400
+	next(3, 1) // 200
+	// Once after the second 503; the 400 comes too soon after it.
 	if told, well := w.logs.FilterMessage("spans cannot be sent").Len(), w.logs.FilterMessage("spans are sent again").Len(); told != 1 || well != 1 {
 		t.Errorf("told %d times that it fails and %d that it works", told, well)
+	}
+}
+
+func TestACollectorThatTakesSpansInPartIsToldInTheLog(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/x-protobuf")
+		_, _ = io.WriteString(w, "\x0a\x0a\x08\x01\x12\x06full\x1b[") // refuses one, and says why
+	}))
+	defer server.Close()
+	w := start(t, parsed(t, tracedSite, server.URL, 1, keyFile(t), backend(t, seen)))
+	for n := range uint64(3) {
+		w.ask(false, "GET", "/")
+		eventually(t, "the loss is counted", func() bool { _, dropped := w.proxy.Spans(); return dropped == n+1 })
+	}
+	told := w.logs.FilterMessage("the collector does not like some spans").All()
+	if len(told) != 1 || !strings.Contains(told[0].ContextMap()["error"].(string), "refused 1 of 1 spans, and says: full") || told[0].ContextMap()["hint"] == "" {
+		t.Errorf("told %v", told)
 	}
 }
 

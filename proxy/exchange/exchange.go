@@ -139,17 +139,26 @@ func (x *Exchange) Scheme() string {
 
 type contextKey struct{}
 
-// Carrier is a context that holds an exchange by value, for whoever makes one
-// for every request and wants to allocate once.
+// Value is the exchange itself to whoever looks for it, else nil: a context that
+// carries x asks here.
+func (x *Exchange) Value(key any) any {
+	if _, ok := key.(contextKey); ok {
+		return x
+	}
+	return nil
+}
+
+// Carrier is a context that carries an exchange, for whoever makes one for every
+// request and wants to allocate once.
 type Carrier struct {
 	context.Context
-	Exchange Exchange
+	Exchange *Exchange
 }
 
 // Value is what [context.Context] says.
 func (c *Carrier) Value(key any) any {
-	if _, ok := key.(contextKey); ok {
-		return &c.Exchange
+	if x := c.Exchange.Value(key); x != nil {
+		return x
 	}
 	return c.Context.Value(key)
 }

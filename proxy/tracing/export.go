@@ -1,30 +1,21 @@
 package tracing
 
 import (
-	"bytes"
 	"cmp"
-	"compress/gzip"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
-	"strconv"
-	"sync"
 	"sync/atomic"
 	"time"
-
-	"google.golang.org/protobuf/proto"
 )
 
 const (
 	mostSpans = 512                    // of one request to the collector
 	mostBytes = 2 << 20                // of one, before compression
 	interval  = 500 * time.Millisecond // for which a span waits for others
-	pause     = time.Second            // before the one retry
-	mostPause = 5 * time.Second        // that a collector may ask for
 	grace     = 2 * time.Second        // for what waits when Run is to end
 )
 
@@ -61,9 +52,11 @@ type Links struct {
 	// Counts outlive the exporter; required.
 	Counts *Counts
 
-	// Trouble is told when sending begins to fail, and nil when it works again,
-	// on Run's goroutine. May be nil.
-	Trouble func(error)
+	// Trouble is told when sending fails, and nil when it works again, on Run's
+	// goroutine. What fails again and again is told at once and then now and
+	// then; suppressed is how many failures were not told before this one. A
+	// *[Partial] is what a collector says that took spans, or some. May be nil.
+	Trouble func(err error, suppressed int)
 }
 
 // Counts are how many spans a collector took, and how many were lost: they did
@@ -76,9 +69,7 @@ type Exporter struct {
 	links   Links
 	client  http.Client
 	queue   chan *finished
-
-	mu      sync.Mutex
-	failing bool
+	teller  teller
 }
 
 // New returns an exporter, which sends nothing before Run. A file that cannot be
@@ -98,7 +89,7 @@ func New(o Options, links Links) (*Exporter, error) {
 	if _, err := fields(o.HeadersFile); err != nil {
 		return nil, err
 	}
-	e := &Exporter{options: o, links: links, queue: make(chan *finished, o.Queue)}
+	e := &Exporter{options: o, links: links, queue: make(chan *finished, o.Queue), teller: teller{trouble: links.Trouble}}
 	e.client.Transport = &http.Transport{
 		TLSClientConfig:   &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
 		ForceAttemptHTTP2: true, MaxConnsPerHost: 1, IdleConnTimeout: time.Minute,
@@ -150,7 +141,7 @@ func (e *Exporter) Run(ctx context.Context) {
 		if len(batch) == 0 {
 			return // ctx has ended
 		}
-		e.deliver(sending, batch)
+		e.deliver(ctx, sending, batch)
 	}
 }
 
@@ -181,100 +172,4 @@ func (e *Exporter) collect(ctx context.Context) []*finished {
 		}
 	}
 	return batch
-}
-
-// deliver sends a batch, in pieces if it is too large, and counts what became of
-// it.
-func (e *Exporter) deliver(ctx context.Context, batch []*finished) {
-	body, err := proto.Marshal(message(e.options.Service, batch))
-	if err == nil && len(body) > mostBytes && len(batch) > 1 {
-		half := len(batch) / 2
-		e.deliver(ctx, batch[:half])
-		e.deliver(ctx, batch[half:])
-		return
-	}
-	if err == nil {
-		err = e.send(ctx, squeeze(body))
-	}
-	count := &e.links.Counts.Sent
-	if err != nil {
-		count = &e.links.Counts.Dropped
-	}
-	count.Add(uint64(len(batch)))
-	e.tell(err)
-}
-
-// tell tells of a change between failing and not.
-func (e *Exporter) tell(err error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if failing := err != nil; failing != e.failing {
-		e.failing = failing
-		if e.links.Trouble != nil {
-			e.links.Trouble(err)
-		}
-	}
-}
-
-func squeeze(body []byte) []byte {
-	var out bytes.Buffer
-	z := gzip.NewWriter(&out)
-	_, _ = z.Write(body) // a buffer takes everything
-	_ = z.Close()
-	return out.Bytes()
-}
-
-// send posts a body and, if the collector says that it is worth it (OTLP 1.0,
-// "Failures"), once more.
-func (e *Exporter) send(ctx context.Context, body []byte) error {
-	wait, err := e.post(ctx, body)
-	if err == nil || wait < 0 {
-		return err
-	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-		return err
-	}
-	_, err = e.post(ctx, body)
-	return err
-}
-
-// post sends a body. After a failure it returns how long to wait before it is
-// worth to try again, negative for not at all.
-func (e *Exporter) post(ctx context.Context, body []byte) (time.Duration, error) {
-	ctx, cancel := context.WithTimeout(ctx, e.options.Timeout)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, e.options.Endpoint, bytes.NewReader(body))
-	if err != nil {
-		return -1, err
-	}
-	own, err := fields(e.options.HeadersFile)
-	if err != nil {
-		return -1, err
-	}
-	req.Header = own
-	req.Header.Set("Content-Type", "application/x-protobuf")
-	req.Header.Set("Content-Encoding", "gzip")
-	req.Header.Set("User-Agent", "sallyport")
-	res, err := e.client.Do(req)
-	if err != nil {
-		return -1, failure(err)
-	}
-	defer res.Body.Close()
-	_, _ = io.Copy(io.Discard, io.LimitReader(res.Body, 64<<10)) // so that the connection is kept
-	if res.StatusCode/100 == 2 {
-		return -1, nil
-	}
-	wait := time.Duration(-1)
-	switch res.StatusCode {
-	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-		wait = pause
-		if seconds, err := strconv.Atoi(res.Header.Get("Retry-After")); err == nil && seconds >= 0 {
-			wait = min(time.Duration(min(seconds, 60))*time.Second, mostPause)
-		}
-	}
-	return wait, refused(res.StatusCode)
 }

@@ -1,28 +1,23 @@
 package tracing
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"os"
-	"strings"
+	"strconv"
 	"syscall"
-
-	"golang.org/x/net/http/httpguts"
+	"time"
 )
-
-// mostFields bounds a file of fields, in bytes.
-const mostFields = 64 << 10
 
 // Error is a failure to send spans, with what can be done about it.
 type Error struct {
 	Err  error
 	hint string
+
+	again bool          // it may work later
+	after time.Duration // when, as the collector asks for; negative if it does not
 }
 
 // Error is the cause.
@@ -46,11 +41,13 @@ func failure(err error) error {
 	case errors.Is(err, context.DeadlineExceeded):
 		hint = "the collector does not answer in time (tracing.timeout): look at its load, and at firewalls between"
 	}
-	return &Error{Err: err, hint: hint}
+	return &Error{Err: err, hint: hint, again: !unknown, after: -1}
 }
 
 // refused is the failure of a request that got another answer than it should.
-func refused(status int) error {
+// Which are worth another try, and when, OTLP says ("Failures", "OTLP/HTTP
+// Throttling").
+func refused(status int, header http.Header) error {
 	hint := ""
 	switch {
 	case status == http.StatusUnauthorized || status == http.StatusForbidden:
@@ -62,42 +59,46 @@ func refused(status int) error {
 	case status == http.StatusTooManyRequests:
 		hint = "the collector is overloaded, or a quota is used up: lower tracing.sample"
 	}
-	return &Error{Err: fmt.Errorf("the collector answered %d", status), hint: hint}
+	bad := &Error{Err: fmt.Errorf("the collector answered %d", status), hint: hint, after: -1}
+	switch status {
+	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		bad.again, bad.after = true, retryAfter(header.Get("Retry-After"))
+	}
+	return bad
 }
 
-// fields reads the file of fields. Errors never quote it: it holds a key.
-func fields(path string) (http.Header, error) {
-	h := make(http.Header)
-	if path == "" {
-		return h, nil
+// retryAfter reads the field (RFC 9110 section 10.2.3): seconds or a date.
+// Negative means that it says nothing.
+func retryAfter(value string) time.Duration {
+	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
+		return time.Duration(seconds) * time.Second
 	}
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, &Error{fmt.Errorf("reading the fields: %w", err), "let sallyport's user read tracing.headers_file"}
+	if at, err := http.ParseTime(value); err == nil {
+		return max(0, time.Until(at))
 	}
-	defer file.Close()
-	text, err := io.ReadAll(io.LimitReader(file, mostFields+1))
-	if err == nil && len(text) > mostFields {
-		err = errTooLong
-	}
-	if err != nil {
-		return nil, &Error{fmt.Errorf("reading the fields from %s: %w", path, err), ""}
-	}
-	lines := bufio.NewScanner(bytes.NewReader(text))
-	lines.Buffer(nil, mostFields+1)
-	for n := 1; lines.Scan(); n++ {
-		line := strings.TrimSpace(lines.Text())
-		if line == "" || line[0] == '#' {
-			continue
-		}
-		name, value, ok := strings.Cut(line, ":")
-		value = strings.TrimSpace(value)
-		if !ok || !httpguts.ValidHeaderFieldName(name) || !httpguts.ValidHeaderFieldValue(value) {
-			return nil, &Error{fmt.Errorf("line %d of %s is not a field", n, path), "write Name: value, one on each line"}
-		}
-		h.Add(name, value)
-	}
-	return h, nil
+	return -1
 }
 
-var errTooLong = errors.New("more than 64 KiB")
+// Partial is what a collector says that took spans, but not all of them, or has
+// a remark on them (OTLP, "Partial Success").
+type Partial struct {
+	Refused, Of int    // spans; Refused 0: it took all
+	Note        string // the collector's words, cut; may be ""
+}
+
+// Error says how many were refused, and why if the collector does.
+func (p *Partial) Error() string {
+	text := fmt.Sprintf("the collector refused %d of %d spans", p.Refused, p.Of)
+	if p.Refused == 0 {
+		text = "the collector took the spans"
+	}
+	if p.Note != "" {
+		text += ", and says: " + p.Note
+	}
+	return text
+}
+
+// Hint is what the operator can do.
+func (p *Partial) Hint() string {
+	return "see the collector's own log: its limits on the size and age of spans, or the rules of its processors"
+}

@@ -1,11 +1,13 @@
 package tracing_test
 
 import (
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -60,5 +62,27 @@ func TestAFileThatCannotBeUsedIsAnErrorThatKeepsTheKey(t *testing.T) {
 	}
 	if _, err := tracing.New(tracing.Options{HeadersFile: path + ".none"}, tracing.Links{}); err == nil {
 		t.Error("a missing file was no error")
+	}
+}
+
+func TestAFileOfFieldsThatIsNotPrivateIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	path, pipe := filepath.Join(dir, "file"), filepath.Join(dir, "pipe")
+	if err := errors.Join(os.WriteFile(path, []byte("X-Key: the-secret\n"), 0o600), syscall.Mkfifo(pipe, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	for mode, refused := range map[os.FileMode]bool{0o400: false, 0o600: false, 0o640: false, 0o660: false, 0o604: true, 0o644: true, 0o602: true, 0o666: true} {
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+		_, err := tracing.New(tracing.Options{HeadersFile: path}, tracing.Links{})
+		if bad, _ := errors.AsType[*tracing.Error](err); (bad != nil) != refused || refused && (!strings.Contains(bad.Hint(), "chmod 600") || !strings.Contains(bad.Error(), path)) {
+			t.Errorf("mode %04o: %v", mode, err)
+		}
+	}
+	for _, other := range []string{dir, pipe} {
+		if _, err := tracing.New(tracing.Options{HeadersFile: other}, tracing.Links{}); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+			t.Errorf("%s: %v", other, err)
+		}
 	}
 }

@@ -16,7 +16,8 @@ import (
 // Its AfterFunc method is what [context.AfterFunc] and derived contexts look
 // for, so that they need no goroutine to wait for it.
 type requestContext struct {
-	conn *conn
+	conn    *conn
+	carries interface{ Value(key any) any }
 
 	mu    sync.Mutex
 	done  chan struct{}
@@ -52,8 +53,17 @@ func (x *requestContext) Err() error {
 // Peer is [http.Request.RemoteAddr], invalid if that is no address with a port.
 func (x *requestContext) Peer() netip.AddrPort { return x.conn.peer }
 
-// Value knows [http.LocalAddrContextKey].
+// Carry gives the context what a handler wants to find in it, and so spares a
+// copy of the request. It is for the first handler, before there are others.
+func (x *requestContext) Carry(what interface{ Value(key any) any }) { x.carries = what }
+
+// Value knows what Carry was given, and [http.LocalAddrContextKey].
 func (x *requestContext) Value(key any) any {
+	if x.carries != nil {
+		if value := x.carries.Value(key); value != nil {
+			return value
+		}
+	}
 	if key == http.LocalAddrContextKey {
 		return net.Addr(x.conn.nc.LocalAddr())
 	}
