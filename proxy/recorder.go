@@ -12,16 +12,15 @@ import (
 )
 
 // recorder is the writer that everything below the proxy writes to. It keeps
-// the exchange, and is the context that middleware finds it by; it runs the
-// hooks before the head of the final response goes out, once; and it knows
-// whether a response has begun, so that a failure knows whether it can still be
-// answered. All this is one allocation.
+// the exchange; it runs the hooks before the head of the final response goes out,
+// once; and it knows whether a response has begun, so that a failure knows
+// whether it can still be answered. All this is one allocation.
 type recorder struct {
 	http.ResponseWriter
-	exchange.Carrier
+	Exchange exchange.Exchange
 
 	proxy   *Proxy
-	request http.Request
+	request *http.Request
 	id      [1]string // the value of X-Request-Id
 	begun   bool
 	log     *accesslog.Log // who writes the line of this request, nil for nobody
@@ -30,13 +29,39 @@ type recorder struct {
 
 // open makes the recorder of a request, and the request that carries it.
 func (p *Proxy) open(rw http.ResponseWriter, r *http.Request) (*recorder, *http.Request) {
-	w := &recorder{ResponseWriter: rw, proxy: p, Carrier: exchange.Carrier{Context: r.Context()}}
+	if server, ok := r.Context().(carrying); ok {
+		w := new(recorder)
+		w.fillIn(p, rw, r)
+		w.request = r
+		server.Carry(&w.Exchange)
+		return w, r
+	}
+	both := new(struct {
+		recorder
+		exchange.Carrier
+		request http.Request
+	})
+	both.fillIn(p, rw, r)
+	both.Carrier = exchange.Carrier{Context: r.Context(), Exchange: &both.recorder.Exchange}
+	both.request = *r.WithContext(&both.Carrier)
+	both.recorder.request = &both.request
+	return &both.recorder, &both.request
+}
+
+// carrying is the context of a server by which handlers can find things of their
+// own. Other servers' requests have to be copied to get such a context.
+type carrying interface {
+	Carry(interface{ Value(key any) any })
+}
+
+func (w *recorder) fillIn(p *Proxy, rw http.ResponseWriter, r *http.Request) {
+	w.ResponseWriter, w.proxy = rw, p
 	x := &w.Exchange
 	x.Fill(r)
-	x.Started = time.Now()
+	if x.Started.IsZero() {
+		x.Started = time.Now()
+	}
 	x.Refuser, x.Original = w, r
-	w.request = *r.WithContext(&w.Carrier)
-	return w, &w.request
 }
 
 // Refuse implements [exchange.Refuser].
@@ -57,7 +82,7 @@ func (w *recorder) Adopt(h http.Header) bool {
 func (w *recorder) begin(status int) {
 	w.begun = true
 	w.Exchange.Status = status
-	w.Exchange.Head(&w.request, status, w.ResponseWriter.Header())
+	w.Exchange.Head(w.request, status, w.ResponseWriter.Header())
 }
 
 func (w *recorder) WriteHeader(status int) {

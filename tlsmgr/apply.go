@@ -24,6 +24,9 @@ import (
 // whose issuer changed keeps its old certificate until the new one is there; one
 // that is gone is not served any more, and its order is broken off.
 //
+// A storage that cannot be written is an error only at the first Apply and if
+// there is nothing else to serve; Run tells of it.
+//
 // On error, which is about the storage, the internal CA or the credentials as a
 // whole, the previous settings stay in force. A single certificate, file or
 // token that is of no use is no error: it is logged, shown by Status and tried
@@ -37,6 +40,11 @@ func (m *Manager) Apply(settings Settings) error {
 	}
 	for _, r := range next.fresh {
 		m.prime(r)
+	}
+	if m.store == nil {
+		if err := next.nothing(); err != nil {
+			return err
+		}
 	}
 	for _, entry := range settings.Plan {
 		if entry.CoveredBy != "" {

@@ -118,6 +118,7 @@ func (m *Manager) Run(ctx context.Context) error {
 
 	var group sync.WaitGroup
 	group.Go(func() { m.watchFiles(ctx) })
+	group.Go(func() { m.watchStorage(ctx) })
 	group.Go(func() { m.tend(ctx) })
 	m.scheduler.run(ctx)
 	group.Wait()

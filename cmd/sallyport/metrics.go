@@ -122,6 +122,7 @@ func newSnapshots(e *edge) *snapshots {
 		{"tls_handshake_failures_total", "TLS handshakes that failed, over tcp and quic.", []string{"transport"}},
 		{"certificate_not_after_timestamp_seconds", "When the certificate that is served for a name ends.", []string{"name", "issuer"}},
 		{"certificate_state", "1 for the state that a name's certificate is in.", []string{"name", "state"}},
+		{"storage_writable", "Whether certificates can be kept: 0 when the storage is read-only or not ours.", nil},
 		{"certificate_failures", "Orders for a name that have failed since the last that did not.", []string{"name"}},
 		{"cloudflare_calls_left", "Calls of Cloudflare's API that may be made at once.", []string{"credential"}},
 		{"cloudflare_credential_healthy", "1 if nothing is known against a credential, else 0.", []string{"credential"}},
@@ -171,6 +172,7 @@ func (s *snapshots) Collect(to chan<- prometheus.Metric) {
 		gauge("certificate_state", 1, c.Name, string(c.State))
 		gauge("certificate_failures", float64(c.Attempts), c.Name)
 	}
+	gauge("storage_writable", truth(e.certificates.Unwritable() == nil))
 	for _, c := range e.certificates.Credentials() {
 		gauge("cloudflare_calls_left", float64(c.CallsLeft), c.Name)
 		gauge("cloudflare_credential_healthy", truth(c.Err == nil), c.Name)

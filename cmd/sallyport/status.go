@@ -33,6 +33,9 @@ func (e *edge) status() *admin.Status {
 		// Lists are never null.
 		Sites: []admin.Site{}, Certificates: []admin.Certificate{}, Credentials: []admin.Credential{}, Upstreams: []admin.Upstream{},
 	}
+	if err := e.certificates.Unwritable(); err != nil {
+		s.Storage = &admin.Problem{Place: cfg.Storage, Message: "no certificate can be kept: " + err.Error(), Hint: hintOf(err)}
+	}
 	for i := range cfg.Sites {
 		s.Sites = append(s.Sites, siteStatus(&cfg.Sites[i]))
 	}

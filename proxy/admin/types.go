@@ -19,6 +19,9 @@ type Status struct {
 	Now      time.Time `json:"now"`
 	Problems []string  `json:"problems,omitempty"` // as of GET /v1/health
 
+	// Storage says why no certificate can be kept; nil if nothing is known to be wrong.
+	Storage *Problem `json:"storage_problem,omitempty"`
+
 	Config       Config        `json:"config"`
 	Listeners    []Listener    `json:"listeners"`
 	Connections  Connections   `json:"connections"`

@@ -139,17 +139,26 @@ func (x *Exchange) Scheme() string {
 
 type contextKey struct{}
 
-// Carrier is a context that holds an exchange by value, for whoever makes one
-// for every request and wants to allocate once.
+// Value is the exchange itself to whoever looks for it, else nil: a context that
+// carries x asks here.
+func (x *Exchange) Value(key any) any {
+	if _, ok := key.(contextKey); ok {
+		return x
+	}
+	return nil
+}
+
+// Carrier is a context that carries an exchange, for whoever makes one for every
+// request and wants to allocate once.
 type Carrier struct {
 	context.Context
-	Exchange Exchange
+	Exchange *Exchange
 }
 
 // Value is what [context.Context] says.
 func (c *Carrier) Value(key any) any {
-	if _, ok := key.(contextKey); ok {
-		return &c.Exchange
+	if x := c.Exchange.Value(key); x != nil {
+		return x
 	}
 	return c.Context.Value(key)
 }
@@ -194,11 +203,18 @@ func New(r *http.Request) *Exchange {
 // requests of a connection.
 type peered interface{ Peer() netip.AddrPort }
 
-// Fill is New for an exchange that is there already.
+// timed is the context of a server that has looked at the clock already.
+type timed interface{ Began() time.Time }
+
+// Fill is New for an exchange that is there already. Started is set only if the
+// server knows it.
 func (x *Exchange) Fill(r *http.Request) {
 	x.Secure, x.Target = r.TLS != nil, r.RequestURI
-	if of, ok := r.Context().(peered); ok {
-		x.Peer = of.Peer()
+	if server, ok := r.Context().(timed); ok {
+		x.Started = server.Began()
+	}
+	if server, ok := r.Context().(peered); ok {
+		x.Peer = server.Peer()
 	} else {
 		x.Peer, _ = netip.ParseAddrPort(r.RemoteAddr)
 	}

@@ -15,6 +15,7 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 )
 
@@ -63,6 +64,12 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // Hint says how to get a new root.
 func (e *Error) Hint() string {
+	switch {
+	case errors.Is(e.Err, syscall.EROFS):
+		return fmt.Sprintf("mount %s writable: a new root has to be kept there", filepath.Dir(e.Dir))
+	case errors.Is(e.Err, syscall.ENOSPC):
+		return fmt.Sprintf("free space for %s: a new root has to be kept there", e.Dir)
+	}
 	return fmt.Sprintf("restore %s from a backup, or move it away: a new root is made then, which clients have to trust anew", e.Dir)
 }
 

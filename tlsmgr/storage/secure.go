@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"go.uber.org/zap"
@@ -40,7 +41,11 @@ func (d *Dir) secure() error {
 		if stranger, err := d.stranger(); err != nil || stranger != "" {
 			return d.shared(mode, stranger, err)
 		}
-		if err := os.Chmod(d.path, 0o700); err != nil {
+		if err := os.Chmod(d.path, 0o700); errors.Is(err, syscall.EROFS) {
+			d.logger.Error("storage directory is open to others and cannot be made private: the file system is read-only",
+				zap.String("dir", d.path), zap.Stringer("mode", mode), zap.String("hint", d.cure(err)))
+			return nil
+		} else if err != nil {
 			return d.fail("make private", d.path, err)
 		}
 		d.logger.Warn("storage directory was open to others; made it private",
@@ -57,6 +62,14 @@ func (d *Dir) secure() error {
 		// Kubernetes' fsGroup; our own files in it are private anyway.
 		return nil
 	}
+}
+
+// unlessReadOnly forgives that a read-only file system cannot be tidied.
+func unlessReadOnly(err error) error {
+	if errors.Is(err, syscall.EROFS) {
+		return nil
+	}
+	return err
 }
 
 // stranger returns the name of something in the directory that is not ours. It
@@ -105,11 +118,14 @@ func (d *Dir) tidy() error {
 			return nil // gone meanwhile, or not a file: not ours
 		}
 		if strings.HasPrefix(entry.Name(), temporary) && time.Since(info.ModTime()) > abandoned {
-			return os.Remove(file)
+			return unlessReadOnly(os.Remove(file))
 		}
 		if mode := info.Mode().Perm(); mode&0o077 != 0 && ownedByUs(info) {
-			repaired++
-			return os.Chmod(file, mode&0o700)
+			err := os.Chmod(file, mode&0o700)
+			if err == nil {
+				repaired++
+			}
+			return unlessReadOnly(err)
 		}
 		return nil
 	}

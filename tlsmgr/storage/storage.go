@@ -53,7 +53,8 @@ var (
 //
 // A directory or file of our own that others can read is repaired and the
 // repair is logged; a directory of somebody else that everybody can enter is
-// refused, because we can neither mend nor trust it.
+// refused, because we can neither mend nor trust it. What cannot be mended because
+// the file system is read-only is logged: what it has can be served.
 func Open(options Options) (*Dir, error) {
 	if options.Dir == "" {
 		return nil, errors.New("storage: no directory given")
@@ -84,6 +85,17 @@ func (d *Dir) Path() string { return d.path }
 
 // String names the storage in logs.
 func (d *Dir) String() string { return "storage " + d.path }
+
+// Writable returns why nothing can be written, by permissions and mounts. It
+// writes nothing; [Dir.Probe] does.
+func (d *Dir) Writable() error {
+	for _, dir := range []string{d.path, d.files.Filename("certificates")} {
+		if err := writable(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return d.fail("write", dir, err)
+		}
+	}
+	return nil
+}
 
 // Probe writes, reads and removes a file, so that a full disk or a read-only
 // mount is found before a certificate is ordered rather than when it has to be

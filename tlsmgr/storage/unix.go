@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // flock takes an exclusive lock on file without waiting; false means that
@@ -24,6 +26,14 @@ func flock(file *os.File) (bool, error) {
 			return false, err
 		}
 	}
+}
+
+// writable asks the kernel whether files can be made in a directory.
+func writable(dir string) error {
+	if err := unix.Faccessat(unix.AT_FDCWD, dir, unix.W_OK|unix.X_OK, unix.AT_EACCESS); err != nil {
+		return &fs.PathError{Op: "access", Path: dir, Err: err}
+	}
+	return nil
 }
 
 // ownedByUs reports whether the file belongs to the user that we run as. That

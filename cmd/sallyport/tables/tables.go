@@ -22,6 +22,9 @@ func Status(w io.Writer, s *admin.Status) {
 	if last := s.Config.Last; last != nil && !last.OK {
 		_, _ = fmt.Fprintf(w, "\tthe last reload, %v ago, failed: %s\n", s.Now.Sub(last.At).Truncate(time.Second), OneLine(last.Error))
 	}
+	if s.Storage != nil {
+		_, _ = fmt.Fprintf(w, "storage\t%s\n\t%s\n", OneLine(s.Storage.Message), OneLine(s.Storage.Hint))
+	}
 	_, _ = fmt.Fprintf(w, "traffic\t%.1f requests/s, %.1f failing, p50 %.1f ms, p99 %.1f ms, %d under way, %d connections\n",
 		s.Traffic.Rate, s.Traffic.Failing, s.Traffic.P50, s.Traffic.P99, s.Traffic.UnderWay, s.Connections.Open)
 	_, _ = fmt.Fprintf(w, "sites\t%d\n", len(s.Sites))

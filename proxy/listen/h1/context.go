@@ -16,7 +16,9 @@ import (
 // Its AfterFunc method is what [context.AfterFunc] and derived contexts look
 // for, so that they need no goroutine to wait for it.
 type requestContext struct {
-	conn *conn
+	conn    *conn
+	began   time.Time
+	carries interface{ Value(key any) any }
 
 	mu    sync.Mutex
 	done  chan struct{}
@@ -49,11 +51,23 @@ func (x *requestContext) Err() error {
 	return x.err
 }
 
+// Began is when the request's head had been read.
+func (x *requestContext) Began() time.Time { return x.began }
+
 // Peer is [http.Request.RemoteAddr], invalid if that is no address with a port.
 func (x *requestContext) Peer() netip.AddrPort { return x.conn.peer }
 
-// Value knows [http.LocalAddrContextKey].
+// Carry gives the context what a handler wants to find in it, and so spares a
+// copy of the request. It is for the first handler, before there are others.
+func (x *requestContext) Carry(what interface{ Value(key any) any }) { x.carries = what }
+
+// Value knows what Carry was given, and [http.LocalAddrContextKey].
 func (x *requestContext) Value(key any) any {
+	if x.carries != nil {
+		if value := x.carries.Value(key); value != nil {
+			return value
+		}
+	}
 	if key == http.LocalAddrContextKey {
 		return net.Addr(x.conn.nc.LocalAddr())
 	}

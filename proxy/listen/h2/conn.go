@@ -58,6 +58,7 @@ type conn struct {
 	streams  map[uint32]*stream // until their handlers have returned
 	running  int
 	resting  []*worker
+	spare    int                       // of resting: those that nobody has needed since the last look
 	last     uint32                    // stream that was last given to the handler
 	gone     *[rememberedResets]uint32 // made by the first
 	heads    int                       // sizes of the field sections of those that run
@@ -75,7 +76,7 @@ type conn struct {
 	begun      bool      // the prefaces are exchanged
 	since      time.Time
 	timer      *time.Timer
-	soon       bool // the timer will see soon whether the connection is at rest
+	soon       bool // the timer will see soon what can be let go
 	dozing     bool // the reading goroutine is at rest
 	pings      pings
 
@@ -240,7 +241,7 @@ func (c *conn) end(err error) {
 	finished := c.ending && len(c.streams) == 0
 	c.dead = true
 	c.timer.Stop()
-	c.dismiss()
+	c.dismiss(len(c.resting))
 	for _, s := range c.streams {
 		s.cancel(errGone)
 	}

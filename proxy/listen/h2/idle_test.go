@@ -194,3 +194,44 @@ func TestAHandlerThatEndsItsGoroutine(t *testing.T) {
 		}
 	}
 }
+
+// A connection may have one stream for hours. What a burst has left does not stay
+// as long.
+func TestABurstBesideALongStreamLeavesNoWorkers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		first := true
+		d := dream(t, h2.Options{}, func(w http.ResponseWriter, r *http.Request) {
+			if first {
+				first = false
+				_ = http.NewResponseController(w).Flush()
+				<-r.Context().Done()
+				return
+			}
+			time.Sleep(time.Millisecond)
+		})
+		d.ask(t, 1)
+		workers := func() int {
+			synctest.Wait()
+			var goroutines bytes.Buffer
+			_ = pprof.Lookup("goroutine").WriteTo(&goroutines, 2)
+			return strings.Count(goroutines.String(), "h2.(*worker).run(")
+		}
+		for burst := range uint32(3) {
+			for i := range uint32(10) {
+				_ = d.WriteHeaders(http2.HeadersFrameParam{StreamID: 20*burst + 2*i + 3, BlockFragment: d.get(), EndHeaders: true, EndStream: true})
+			}
+			for range 10 {
+				if _, ok := await[*http2.MetaHeadersFrame](d); !ok {
+					t.Fatal("not answered")
+				}
+			}
+			if n := workers(); n != 11 {
+				t.Errorf("%d workers after a burst of ten, and one stream", n)
+			}
+			time.Sleep(time.Second)
+			if n := workers(); n != 1 {
+				t.Errorf("%d workers for one stream", n)
+			}
+		}
+	})
+}

@@ -20,7 +20,7 @@ const wakefulness = 200 * time.Millisecond
 // errResting tells the reading goroutine to go, because nothing goes on.
 var errResting = errors.New("the connection is at rest")
 
-// restSoon has look see whether the connection is at rest. With the lock held.
+// restSoon has look see what can be let go. With the lock held.
 func (c *conn) restSoon() {
 	if !c.soon && !c.dead {
 		c.soon = true
@@ -28,17 +28,31 @@ func (c *conn) restSoon() {
 	}
 }
 
-// settle lets go of what only requests need, and has the reading goroutine do
-// the same. With the lock held.
-func (c *conn) settle() {
-	c.dismiss()
-	if len(c.streams) == 0 {
-		c.streams = nil
-	}
+// slacken lets go of what a connection in use does not need: it may be one with a
+// stream that lasts for hours. It reports whether more may go later. With the
+// lock held.
+func (c *conn) slacken() bool {
+	c.dismiss(c.spare)
+	c.letOut()
+	return len(c.resting) > 0
+}
+
+// letOut gives an empty buffer back. With the lock held.
+func (c *conn) letOut() {
 	if !c.flushing && len(c.out) == 0 {
 		c.server.pools.giveUp(c.out, c.box)
 		c.out, c.box = nil, nil
 	}
+}
+
+// settle lets go of what only requests need, and has the reading goroutine do
+// the same. With the lock held.
+func (c *conn) settle() {
+	c.dismiss(len(c.resting))
+	if len(c.streams) == 0 {
+		c.streams = nil
+	}
+	c.letOut()
 	if !c.resized {
 		c.encoder, c.encoded = nil, bytes.Buffer{}
 	}

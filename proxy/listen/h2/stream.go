@@ -198,9 +198,9 @@ func (s *stream) finish(w *worker, aborted bool) (again bool) {
 	c.heads -= s.head
 	if c.running--; c.running == 0 {
 		c.since = time.Now()
-		c.restSoon()
 		c.server.options.State(c.nc, http.StateIdle)
 	}
+	c.restSoon()
 	flush := c.kick()
 	leave := c.finished() && !flush
 	if !flush {

@@ -33,9 +33,12 @@ func (c *conn) nextLook(now time.Time) time.Duration {
 		if idle := c.server.options.IdleTimeout; idle > 0 {
 			sooner(c.since.Add(idle))
 		}
-		if c.soon {
-			sooner(c.since.Add(wakefulness))
-		}
+	}
+	switch {
+	case c.soon && c.running == 0:
+		sooner(c.since.Add(wakefulness))
+	case c.soon:
+		sooner(now.Add(wakefulness))
 	}
 	return max(next.Sub(now), time.Millisecond)
 }
@@ -62,11 +65,13 @@ func (c *conn) look() {
 		c.give("the client does not answer")
 		return
 	}
-	if c.soon && (c.running > 0 || now.Sub(c.since) >= wakefulness) {
+	switch {
+	case !c.soon:
+	case c.running > 0:
+		c.soon = c.slacken()
+	case now.Sub(c.since) >= wakefulness:
 		c.soon = false
-		if c.running == 0 {
-			c.settle()
-		}
+		c.settle()
 	}
 	c.timer.Reset(c.nextLook(now))
 }
@@ -136,7 +141,7 @@ func (c *conn) finalGoAway() {
 		return
 	}
 	c.ending = true
-	c.dismiss()
+	c.dismiss(len(c.resting))
 	c.out = appendGoAway(c.out, c.last, codeNone, "")
 }
 

@@ -1,13 +1,15 @@
 package h2
 
+import "slices"
+
 // mostResting is how many goroutines a connection keeps between requests. More
 // end when their request is answered.
 const mostResting = 16
 
 // worker is a goroutine that answers requests of one connection, one after the
 // other. A new goroutine for each would have to grow its stack each time; these
-// have theirs. They end when the connection has been at rest for a while, or
-// ends.
+// have theirs. They end when they have had nothing to do for a while, or with the
+// connection.
 type worker struct {
 	conn *conn
 	next chan *stream // holds one; made when the worker first rests
@@ -19,6 +21,7 @@ func (c *conn) employ(s *stream) {
 	if n := len(c.resting); n > 0 {
 		w := c.resting[n-1]
 		c.resting = c.resting[:n-1]
+		c.spare = min(c.spare, n-1)
 		w.next <- s
 		return
 	}
@@ -49,10 +52,14 @@ func (c *conn) rest(w *worker) bool {
 	return true
 }
 
-// dismiss ends the workers that rest. With the lock held.
-func (c *conn) dismiss() {
-	for _, w := range c.resting {
+// dismiss ends the n workers that have rested longest. With the lock held.
+func (c *conn) dismiss(n int) {
+	for _, w := range c.resting[:n] {
 		close(w.next)
 	}
-	c.resting = nil
+	c.resting = slices.Delete(c.resting, 0, n)
+	if len(c.resting) == 0 {
+		c.resting = nil
+	}
+	c.spare = len(c.resting)
 }

@@ -56,8 +56,8 @@ func (w *writer) init() {
 	w.table = headerTable
 }
 
-// take makes sure that out has room: with the lock held, when there is a stream
-// to write for.
+// take makes sure that out has a buffer of the pool, when there is a stream to
+// write for. With the lock held.
 func (c *conn) take() {
 	if c.out == nil {
 		c.box = c.server.pools.outs.Get().(*[]byte)
@@ -275,6 +275,7 @@ func (c *conn) append(s *stream, p []byte, last bool) {
 		flags = flagEndStream
 		s.localClosed = true
 	}
+	c.take()
 	c.out = append(appendHead(c.out, len(p), frameData, flags, s.id), p...)
 	s.window -= int64(len(p))
 	c.window -= int64(len(p))
@@ -375,6 +376,7 @@ func (c *conn) encodeHeader(h http.Header, trailers []string) {
 func (c *conn) endHeaders(id uint32, end bool) {
 	section := c.encoded.Bytes()
 	c.resized = false
+	c.take()
 	kind, flags := byte(frameHeaders), byte(0)
 	if end {
 		flags = flagEndStream
