@@ -5,10 +5,8 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/netip"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -263,7 +261,8 @@ func (e *explainer) route(s *site, found *route, x *exchange.Exchange, r *http.R
 	for _, name := range found.steps {
 		e.answer.Middleware = append(e.answer.Middleware, explain.Step{Name: name, Place: e.at(b.where(b.key(name)))})
 	}
-	if err := passes(b.access(), x, r, newNowhere(), nil); err != nil {
+	e.closed(b, x, r)
+	if err := passes(b.access(), x, r, newNowhere(), nil); err != nil && e.answer.Refused == nil {
 		e.verdict("allow, deny", fmt.Sprintf("refuses the client %s with 403", x.Client))
 		e.refuse(err)
 		e.answer.Refused.Hint = "allow and deny decide; if " + x.Client.String() + " is a proxy in front, list it in trusted_proxies"
@@ -323,96 +322,6 @@ func passes(wrap func(http.Handler) http.Handler, x *exchange.Exchange, r *http.
 	})
 	wrap(last).ServeHTTP(out, r)
 	return catch.err
-}
-
-// action describes what answers.
-func (e *explainer) action(b *routeBuilder, x *exchange.Exchange, r *http.Request) {
-	place := &b.place
-	a := &explain.Action{}
-	e.answer.Action = a
-	switch {
-	case place.Proxy != "":
-		a.Kind = "proxy"
-		e.upstream(a, place)
-	case place.Redirect != nil:
-		a.Kind = "redirect"
-		out := newNowhere()
-		answer := func(http.Handler) http.Handler { return b.redirect() }
-		if err := passes(answer, x, r, out, nil); err != nil {
-			e.refuse(err)
-			return
-		}
-		a.Text, a.Status = out.header.Get("Location"), out.status
-		e.circle(x, r, a.Text)
-	case place.Respond != nil:
-		a.Kind, a.Status = "respond", place.Respond.Status
-	case place.Files != nil:
-		a.Kind, a.Text = "files", place.Files.Root
-	case place.PHP != nil:
-		a.Kind, a.Text = "php", place.PHP.Root+" by "+place.PHP.Server
-	}
-	a.Place = e.at(place.Path + "." + a.Kind)
-}
-
-// circle notes a redirect that leads back to where the client is.
-func (e *explainer) circle(x *exchange.Exchange, r *http.Request, location string) {
-	to, err := url.Parse(location)
-	if err != nil {
-		return
-	}
-	here := &url.URL{Scheme: x.Scheme(), Host: r.Host, Path: "/"}
-	if from, err := url.ParseRequestURI(x.Target); err == nil {
-		here = here.ResolveReference(from)
-	}
-	to = here.ResolveReference(to)
-	plain := func(u *url.URL) string {
-		host := strings.ToLower(u.Host)
-		if name, port, err := net.SplitHostPort(host); err == nil && (u.Scheme == "https" && port == "443" || u.Scheme == "http" && port == "80") {
-			host = name
-		}
-		return u.Scheme + "://" + host + cmp.Or(u.EscapedPath(), "/") + "?" + u.RawQuery
-	}
-	if plain(to) == plain(here) {
-		e.answer.Note("the redirect leads back to the address that was asked for: browsers give up after a few rounds", "redirect to another host, or give the route a narrower path")
-	}
-}
-
-// upstream describes where a request goes.
-func (e *explainer) upstream(a *explain.Action, place *config.Place) {
-	entry := e.generation.cfg.Upstream(place.Proxy)
-	a.Upstream, a.Text = entry.Name, place.Proxy
-	if len(entry.Servers) > 1 {
-		a.Balance = entry.Balance
-	}
-	for _, server := range entry.Servers {
-		a.Servers = append(a.Servers, explain.Server{Address: server.URL, Weight: server.Weight, Backup: server.Backup})
-	}
-	pool := e.generation.pools[place.Proxy]
-	if !e.live || pool == nil {
-		return
-	}
-	up := 0
-	for i, now := range pool.Status() {
-		if i >= len(a.Servers) {
-			break
-		}
-		server := &a.Servers[i]
-		server.State = "up"
-		switch {
-		case now.Draining:
-			server.State = "draining"
-		case !now.Up:
-			server.State = "down"
-		default:
-			up++
-		}
-		if now.Cause != nil {
-			server.Cause = now.Cause.Error()
-		}
-	}
-	if up == 0 {
-		e.answer.Note("no server of "+place.Proxy+" is up: the request gets 503", "the cause stands beside each server; sallyport status shows more")
-	}
 }
 
 // nowhere is a writer for answers that nobody gets.

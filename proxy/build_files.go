@@ -16,27 +16,25 @@ import (
 
 // files makes the action that serves a folder.
 func (b *routeBuilder) files() http.Handler {
-	from := b.place.Files
-	files := b.folder("files", static.Options{
-		Root: absolute(from.Root), Index: from.Index, Try: from.Try, Hidden: hiddenNames(from.Hidden),
-		Browse: from.Browse, Precompressed: from.Precompressed, CacheControl: from.CacheControl,
-	})
+	files := b.folder("files", b.filesOptions())
 	if files == nil {
 		return nil
 	}
 	return answering(files)
 }
 
+func (b *routeBuilder) filesOptions() static.Options {
+	from := b.place.Files
+	return static.Options{
+		Root: absolute(from.Root), Index: from.Index, Try: from.Try, Hidden: hiddenNames(from.Hidden),
+		Browse: from.Browse, Precompressed: from.Precompressed, CacheControl: from.CacheControl,
+	}
+}
+
 // php makes the action that runs scripts, and serves what lies beside them.
 func (b *routeBuilder) php() http.Handler {
 	from := b.place.PHP
-	o := static.Options{Root: absolute(from.Root), Index: from.Index, Try: from.Try, Hidden: hiddenNames(from.Hidden)}
-	if len(o.Index) == 0 {
-		o.Index = []string{"index.php", "index.html"}
-	}
-	if len(o.Try) == 0 {
-		o.Try = []string{"$path", "$path/", "/index.php"}
-	}
+	o := b.scriptOptions()
 	files := b.folder("php", o)
 	if files == nil {
 		return nil
@@ -61,6 +59,19 @@ func (b *routeBuilder) php() http.Handler {
 		return nil
 	}
 	return action
+}
+
+// scriptOptions is what shapes the folder of scripts.
+func (b *routeBuilder) scriptOptions() static.Options {
+	from := b.place.PHP
+	o := static.Options{Root: absolute(from.Root), Index: from.Index, Try: from.Try, Hidden: hiddenNames(from.Hidden)}
+	if len(o.Index) == 0 {
+		o.Index = []string{"index.php", "index.html"}
+	}
+	if len(o.Try) == 0 {
+		o.Try = []string{"$path", "$path/", "/index.php"}
+	}
+	return o
 }
 
 // folderKey is under what a folder is kept.

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/sallyport/sallyport/proxy/exchange"
@@ -175,7 +174,7 @@ func (f *forward) copyBody(w http.ResponseWriter, r *http.Request, res *http.Res
 // streams reports whether a response is to be pushed out piece by piece.
 func streams(res *http.Response) bool {
 	if res.ContentLength >= 0 && len(res.Trailer) == 0 {
-		return strings.HasPrefix(res.Header.Get("Content-Type"), "text/event-stream")
+		return eventStream(res.Header)
 	}
 	return true
 }

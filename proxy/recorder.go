@@ -58,7 +58,9 @@ func (w *recorder) fillIn(p *Proxy, rw http.ResponseWriter, r *http.Request) {
 	w.ResponseWriter, w.proxy = rw, p
 	x := &w.Exchange
 	x.Fill(r)
-	x.Started = time.Now()
+	if x.Started.IsZero() {
+		x.Started = time.Now()
+	}
 	x.Refuser, x.Original = w, r
 }
 

@@ -98,7 +98,8 @@ func plannedChanges(was *config.Config, p *proxy.Proxy, from tlsmgr.FromOptions,
 
 // changes lists what differs. was is nil for nothing.
 func changes(was, is *config.Config, upstreams []proxy.UpstreamChange, from tlsmgr.FromOptions) []admin.Change {
-	if was == nil {
+	fresh := was == nil
+	if fresh {
 		was = &config.Config{}
 	}
 	list := compare("listener", listeners(was), listeners(is), nil)
@@ -111,6 +112,9 @@ func changes(was, is *config.Config, upstreams []proxy.UpstreamChange, from tlsm
 		list = append(list, change)
 	}
 	list = append(list, compare("certificate", certificates(was, from), certificates(is, from), nil)...)
+	if fresh {
+		return list // of settings nothing would be known but that they have defaults
+	}
 	return append(list, compare("setting", settingsOf(was), settingsOf(is), nil)...)
 }
 
@@ -174,7 +178,11 @@ func listeners(cfg *config.Config) []named {
 func sites(cfg *config.Config) []named {
 	list := make([]named, 0, len(cfg.Sites))
 	for _, site := range cfg.Sites {
-		list = append(list, named{site.Name, site, fmt.Sprintf("%d routes", len(site.Places()))})
+		routes := "1 route"
+		if n := len(site.Places()); n != 1 {
+			routes = fmt.Sprintf("%d routes", n)
+		}
+		list = append(list, named{site.Name, site, routes})
 	}
 	return list
 }

@@ -16,6 +16,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -39,6 +40,7 @@ import (
 //	certificate FILE KEY NAME [expired]   write a self-signed certificate and its key
 //	listen                                take a port of 127.0.0.1; sets $TAKEN
 //	serving FILE                          wait until the instance with that configuration is healthy
+//	stop FILE                             stop it, and wait until it is gone: for one that has taken over, which testscript does not know
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -61,6 +63,7 @@ func TestScripts(t *testing.T) {
 			"certificate": writeCertificate,
 			"listen":      takePort,
 			"serving":     awaitServing,
+			"stop":        stopServing,
 		},
 	})
 }
@@ -189,6 +192,28 @@ func awaitServing(ts *testscript.TestScript, neg bool, args []string) {
 		case <-tick.C:
 		case <-limit.Done():
 			ts.Fatalf("it is not serving after 20 s")
+		}
+	}
+}
+
+func stopServing(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: stop FILE")
+	}
+	cfg, problems := config.Load(ts.MkAbs(args[0]))
+	ts.Check(problems.Err())
+	limit, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	var status admin.Status
+	ts.Check(admin.NewClient(cfg.SocketPath()).Get(limit, "/v1/status", &status))
+	ts.Check(syscall.Kill(status.PID, syscall.SIGTERM))
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for syscall.Kill(status.PID, 0) == nil {
+		select {
+		case <-tick.C:
+		case <-limit.Done():
+			ts.Fatalf("it has not ended after 20 s")
 		}
 	}
 }

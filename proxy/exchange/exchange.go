@@ -203,11 +203,18 @@ func New(r *http.Request) *Exchange {
 // requests of a connection.
 type peered interface{ Peer() netip.AddrPort }
 
-// Fill is New for an exchange that is there already.
+// timed is the context of a server that has looked at the clock already.
+type timed interface{ Began() time.Time }
+
+// Fill is New for an exchange that is there already. Started is set only if the
+// server knows it.
 func (x *Exchange) Fill(r *http.Request) {
 	x.Secure, x.Target = r.TLS != nil, r.RequestURI
-	if of, ok := r.Context().(peered); ok {
-		x.Peer = of.Peer()
+	if server, ok := r.Context().(timed); ok {
+		x.Started = server.Began()
+	}
+	if server, ok := r.Context().(peered); ok {
+		x.Peer = server.Peer()
 	} else {
 		x.Peer, _ = netip.ParseAddrPort(r.RemoteAddr)
 	}

@@ -239,11 +239,15 @@ type Action struct {
 
 	// Text says it in words: the redirect's target, the files' folder.
 	Text   string `json:"text,omitempty"`
-	Status int    `json:"status,omitempty"` // of redirect and respond
+	Status int    `json:"status,omitempty"` // of redirect, respond and files
 
 	Upstream string   `json:"upstream,omitempty"`
 	Balance  string   `json:"balance,omitempty"` // how one of several servers is chosen
+	Rule     string   `json:"rule,omitempty"`    // that, in words, for this request
+	Server   string   `json:"server,omitempty"`  // the address of the server that is asked, if that is certain
 	Servers  []Server `json:"servers,omitempty"`
+
+	File *File `json:"file,omitempty"` // of files and php
 }
 
 // Server is one that a request could go to.
@@ -253,6 +257,28 @@ type Server struct {
 	Cause   string `json:"cause,omitempty"` // of being down
 	Weight  int    `json:"weight,omitempty"`
 	Backup  bool   `json:"backup,omitempty"`
+	Chosen  bool   `json:"chosen,omitempty"`  // this one is asked first, for certain
+	Why     string `json:"why_not,omitempty"` // it is not among those that one is chosen from
+}
+
+// File is what a path leads to in a folder, as the user sees it who answers.
+// Paths are whole.
+type File struct {
+	Path    string `json:"path,omitempty"`    // of the file or listing that is served, or the script that is run
+	Variant string `json:"variant,omitempty"` // of the compressed file that is sent in its place
+	Coding  string `json:"coding,omitempty"`  // of that
+	Type    string `json:"type,omitempty"`    // Content-Type
+	Listing bool   `json:"listing,omitempty"`
+	Script  bool   `json:"script,omitempty"`
+
+	// Tried were looked for before, in order.
+	Tried []Tried `json:"tried,omitempty"`
+}
+
+// Tried is a path that was looked for.
+type Tried struct {
+	Path string `json:"path"`
+	Why  string `json:"why_not"`
 }
 
 // Certificate is what the handshake shows.

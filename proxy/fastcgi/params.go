@@ -33,6 +33,15 @@ func WithScript(r *http.Request, s *Script) *http.Request {
 	return r.WithContext(context.WithValue(r.Context(), scriptKey{}, s))
 }
 
+// ScriptName returns the script that [WithScript] named, as a path below the
+// root; empty if it named none.
+func ScriptName(r *http.Request) string {
+	if s, ok := r.Context().Value(scriptKey{}).(*Script); ok {
+		return s.Name
+	}
+	return ""
+}
+
 // appendParams appends the variables of RFC 3875 section 4.1, and those that
 // PHP applications know from other servers. out is the request as it is sent
 // on: its fields have passed the proxy. The later of two with the same name

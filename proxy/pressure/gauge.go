@@ -43,10 +43,12 @@ const (
 	// collector is paced by allocation, so in a server at rest garbage, grown
 	// stacks and free pages would stay for minutes, or for good. At rest is who
 	// allocates less than restingRate in an interval, restingLooks times in a row;
-	// less than worthTidying is left alone.
+	// less than worthTidying is left alone, unless much was allocated since: stacks
+	// that goroutines have left behind are counted nowhere.
 	restingRate  = 1 << 20
 	restingLooks = 3
 	worthTidying = 16 << 20
+	muchSince    = 32 << 20
 	tidyEvery    = 10 * time.Second
 )
 
@@ -67,6 +69,7 @@ type Gauge struct {
 	allocated uint64 // in all, at the last look
 	resting   int    // looks
 	tidied    time.Time
+	cleared   uint64 // allocated, when it was tidied
 }
 
 // New prepares a gauge. It starts nothing.
@@ -135,9 +138,10 @@ func (g *Gauge) rest() {
 		g.resting++
 	}
 	g.allocated = allocated
-	if g.resting >= restingLooks && waste > worthTidying && time.Since(g.tidied) >= tidyEvery {
+	worth := waste > worthTidying || allocated-g.cleared > muchSince
+	if g.resting >= restingLooks && worth && time.Since(g.tidied) >= tidyEvery {
 		g.tidy()
-		g.tidied = time.Now()
+		g.tidied, g.cleared = time.Now(), allocated
 	}
 }
 

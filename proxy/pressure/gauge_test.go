@@ -120,7 +120,7 @@ func TestWhatABurstLeftIsClearedAwayAtRest(t *testing.T) {
 	g.tidy = func() { tidied++ }
 	step := func(alloc, left uint64) { allocated += alloc; waste = left; g.rest() }
 	for range 10 {
-		step(5<<20, 100<<20) // under load
+		step(2<<20, 100<<20) // under load
 	}
 	if tidied != 0 {
 		t.Error("under load")
@@ -136,5 +136,31 @@ func TestWhatABurstLeftIsClearedAwayAtRest(t *testing.T) {
 	}
 	if tidied != 1 {
 		t.Errorf("%d times at rest", tidied)
+	}
+}
+
+// Goroutines that have ended leave grown stacks, which are no waste in the
+// runtime's figures.
+func TestAfterMuchWasAllocatedStacksAreClearedAwayToo(t *testing.T) {
+	g := New(Options{Logger: zap.NewNop()})
+	allocated, tidied := uint64(0), 0
+	g.waste = func() (uint64, uint64) { return 1 << 20, allocated }
+	g.tidy = func() { tidied++ }
+	for range 10 {
+		allocated += 4 << 20
+		g.rest()
+	}
+	for range 10 {
+		g.rest()
+	}
+	if tidied != 1 {
+		t.Errorf("%d times after a burst", tidied)
+	}
+	g.tidied = g.tidied.Add(-tidyEvery)
+	for range 10 {
+		g.rest()
+	}
+	if tidied != 1 {
+		t.Error("again, though nothing has happened")
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path"
 	"strings"
+
+	"github.com/sallyport/sallyport/proxy/exchange"
 )
 
 // Found is what a request leads to: an open file or folder.
@@ -84,7 +86,24 @@ func Name(r *http.Request) (name string, slash bool, err error) {
 
 // Find opens what a request leads to, trying what is to be tried. The caller
 // closes it. The error is to be given to [exchange.Refuse].
-func (f *Files) Find(r *http.Request) (*Found, error) {
+func (f *Files) Find(r *http.Request) (*Found, error) { return f.look(r, nil) }
+
+// note hears of each name that was looked for and is not what is served, and
+// why. Nil hears nothing.
+type note func(name, why string)
+
+func (n note) of(name string, err error) {
+	if n == nil {
+		return
+	}
+	why := err.Error()
+	if known, ok := errors.AsType[*exchange.Refusal](err); ok {
+		why = known.Reason
+	}
+	n(name, why)
+}
+
+func (f *Files) look(r *http.Request, n note) (*Found, error) {
 	name, slash, err := Name(r)
 	if err != nil {
 		return nil, err
@@ -100,7 +119,7 @@ func (f *Files) Find(r *http.Request) (*Found, error) {
 		default:
 			at += t.suffix
 		}
-		found, err := f.find(at, t.folder)
+		found, err := f.find(at, t.folder, n)
 		if err == nil {
 			found.bare = found.bare && !slash && t.fixed == ""
 			return found, nil
@@ -116,15 +135,20 @@ func (f *Files) Find(r *http.Request) (*Found, error) {
 }
 
 // find opens a file, or a folder's index, or a folder that is to be listed.
-func (f *Files) find(name string, folder bool) (*Found, error) {
+func (f *Files) find(name string, folder bool, n note) (*Found, error) {
 	if f.hidden(name) {
+		n.of(name, errHidden)
 		return nil, errHidden
 	}
 	if !folder {
 		found, err := f.open(name)
 		if err == nil && found.info.IsDir() {
 			found.Close()
+			n.of(name, errFolder)
 			return nil, errAbsent
+		}
+		if err != nil {
+			n.of(name, err)
 		}
 		return found, err
 	}
@@ -132,6 +156,7 @@ func (f *Files) find(name string, folder bool) (*Found, error) {
 	for _, index := range f.options.Index {
 		at := path.Join(name, index)
 		if f.hidden(at) {
+			n.of(at, errHidden)
 			continue
 		}
 		found, err := f.open(at)
@@ -141,17 +166,28 @@ func (f *Files) find(name string, folder bool) (*Found, error) {
 			return found, nil
 		case err == nil:
 			found.Close()
+			n.of(at, errFolder)
 		case !errors.Is(err, errAbsent):
+			n.of(at, err)
 			return nil, err
+		default:
+			n.of(at, err)
 		}
 	}
 	if !f.options.Browse {
+		if n != nil && f.isFolder(name) {
+			n.of(name+"/", errNoIndex)
+		}
 		return nil, errAbsent
 	}
 	found, err := f.open(name)
 	if err == nil && !found.info.IsDir() {
 		found.Close()
+		n.of(name+"/", errNoFolder)
 		return nil, errAbsent
+	}
+	if err != nil {
+		n.of(name+"/", err)
 	}
 	if err == nil {
 		found.folder, found.bare = true, true

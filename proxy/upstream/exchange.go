@@ -67,19 +67,10 @@ func (x *exchange) choose() (int, error) {
 		}
 		return -1, p.unavailable()
 	}
-	if len(p.members) == 1 {
-		return 0, nil
+	if i, _ := p.decide(x.req, allowed); i >= 0 {
+		return i, nil
 	}
-	if p.options.StickyCookie != "" {
-		if i := p.stuckTo(x.req); i >= 0 && allowed.Has(i) {
-			return i, nil
-		}
-	}
-	key := balance.NoKey
-	if p.options.Method == balance.Hash {
-		key = p.key(x.req)
-	}
-	return p.picker.Pick(p.withRoom(allowed), key), nil
+	return p.picker.Pick(p.withRoom(allowed), balance.NoKey), nil
 }
 
 // attempt sends the request to a member.

@@ -86,21 +86,47 @@ func printAction(row func(string, ...string), a *explain.Action) {
 	case a.Kind == "proxy":
 		row("action", "proxy to upstream "+a.Upstream, a.Place)
 		if a.Balance != "" {
-			row("", "one of the servers by "+a.Balance)
+			row("", "one of the servers by "+a.Balance+": "+a.Rule)
 		}
 	default:
 		row("action", a.Kind, status, a.Text, a.Place)
 	}
 	for _, s := range a.Servers {
-		backup, cause := "", ""
+		name, backup, cause := "server", "", ""
+		if len(a.Servers) > 1 && !s.Chosen && (a.Server != "" || s.Why != "") {
+			name = "not"
+		}
 		if s.Backup {
 			backup = "backup"
 		}
 		if s.Cause != "" {
 			cause = "(" + OneLine(s.Cause) + ")"
 		}
-		row("server", s.Address, backup, s.State, cause)
+		row(name, s.Address, backup, s.State, s.Why, cause)
 	}
+	if a.File != nil {
+		printFile(row, a.File)
+	}
+}
+
+func printFile(row func(string, ...string), f *explain.File) {
+	for _, miss := range f.Tried {
+		row("not", miss.Path, miss.Why)
+	}
+	name := "file"
+	switch {
+	case f.Path == "":
+		return
+	case f.Listing:
+		name = "listing"
+	case f.Script:
+		name = "script"
+	}
+	instead := ""
+	if f.Variant != "" {
+		instead = "sent as " + f.Variant + " (" + f.Coding + ")"
+	}
+	row(name, f.Path, f.Type, instead)
 }
 
 func printCertificate(row func(string, ...string), c *explain.Certificate) {

@@ -33,10 +33,12 @@ type conn struct {
 	peer   netip.AddrPort // the same
 	state  atomic.Int32
 
-	*scratch         // from the first byte of a request to its end
-	r, w     int     // buf[r:w] was read and not yet used
-	first    [1]byte // what await and watch read into
-	ahead    bool    // first was read and is not in buf yet
+	*scratch           // from the first byte of a request to its end
+	r, w     int       // buf[r:w] was read and not yet used
+	began    time.Time // when the first byte of the request came
+	fills    int       // of the buffer since then
+	first    [1]byte   // what await and watch read into
+	ahead    bool      // first was read and is not in buf yet
 
 	used     bool      // it has begun to wait for its first request
 	tired    bool      // it waits, or should wait, on a goroutine of its own for that
@@ -137,6 +139,7 @@ func (c *conn) makeRoom() {
 // fill reads once into the buffer, which has room or is moved to have some.
 func (c *conn) fill() error {
 	c.makeRoom()
+	c.fills++
 	n, err := c.readSome(c.buf[c.w:])
 	c.w += n
 	return err

@@ -17,6 +17,7 @@ import (
 // for, so that they need no goroutine to wait for it.
 type requestContext struct {
 	conn    *conn
+	began   time.Time
 	carries interface{ Value(key any) any }
 
 	mu    sync.Mutex
@@ -49,6 +50,9 @@ func (x *requestContext) Err() error {
 	defer x.mu.Unlock()
 	return x.err
 }
+
+// Began is when the request's head had been read.
+func (x *requestContext) Began() time.Time { return x.began }
 
 // Peer is [http.Request.RemoteAddr], invalid if that is no address with a port.
 func (x *requestContext) Peer() netip.AddrPort { return x.conn.peer }

@@ -49,6 +49,9 @@ func (c *conn) requests() bool {
 			c.refuse(err)
 			return true
 		}
+		if x.context.began = c.began; c.fills > 1 {
+			x.context.began = time.Now() // the head took its time
+		}
 		c.limitRead(time.Time{})    // that was for the head; a body has limits of its own
 		c.observe(http.StateActive) // not before: half a request has no claim to be spared
 		switch c.handle(x) {
@@ -90,7 +93,12 @@ func (c *conn) await() bool {
 		}
 	}
 	c.open()
-	c.limitRead(after(c.server.options.HeaderTimeout))
+	c.began, c.fills = time.Now(), 0
+	if limit := c.server.options.HeaderTimeout; limit > 0 {
+		c.limitRead(c.began.Add(limit))
+	} else {
+		c.limitRead(time.Time{})
+	}
 	return true
 }
 

@@ -12,7 +12,7 @@ import (
 
 // inlineValues is how many field values are kept in the exchange itself, which
 // with as many takes up just a KiB of memory (a size class of the runtime's).
-const inlineValues = 13
+const inlineValues = 12
 
 // exchange is one request and its response. It is made for each, in one piece,
 // since handlers may keep what they got of it; so it is never used again.

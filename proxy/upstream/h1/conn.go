@@ -24,7 +24,7 @@ type conn struct {
 	tls       *tls.ConnectionState
 	socket    syscall.RawConn // nil if there is none to look at
 	reused    bool
-	idleSince time.Time
+	idleSince time.Duration // by the pool's clock
 
 	// interrupt makes reads and writes fail from now on. It is a field so
 	// that handing it over allocates nothing.

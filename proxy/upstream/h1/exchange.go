@@ -287,7 +287,7 @@ func (x *exchange) begin() error {
 		return nil
 	}
 	x.kind, x.left = kind, max(x.res.ContentLength, 0)
-	if !strings.HasPrefix(x.res.Header.Get("Content-Type"), "text/event-stream") {
+	if kind := x.res.Header["Content-Type"]; len(kind) == 0 || !strings.HasPrefix(kind[0], "text/event-stream") {
 		x.c.patience = x.t.options.BodyIdleTimeout
 	}
 	x.res.Body = x

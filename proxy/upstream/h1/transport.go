@@ -102,6 +102,7 @@ func New(o Options) *Transport {
 		o.MaxResponseFields = defaultFields
 	}
 	t := &Transport{options: o}
+	t.pool.began = time.Now()
 	t.pool.max, t.pool.timeout, t.pool.usable = max(o.MaxIdle, 0), o.IdleTimeout, o.Usable
 	t.outgoings.New = func() any { return new(outgoing) }
 	t.scratches.New = func() any { return new(scratch) }
