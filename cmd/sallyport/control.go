@@ -175,7 +175,7 @@ func (c *control) offer() {
 		Reload:   c.reload,
 		Upgrade:  c.upgrade,
 		Plan:     c.plan,
-		Renew:    e.certificates.Renew,
+		Renew:    e.renew,
 		Purge:    e.proxy.Purge,
 		Drain:    e.proxy.Drain,
 		LogLevel: c.logging.SetLevel,

@@ -19,7 +19,7 @@ const (
 	exitFailure = 1 // it could not be done; the message says why
 	exitUsage   = 2 // the command line is wrong
 	exitConfig  = 3 // the configuration, or a file it names, is wrong
-	exitOnline  = 4 // check --online: a credential does not do what it is listed for
+	exitOnline  = 4 // check --online, doctor: a credential does not do what it is listed for
 )
 
 // defaultConfig is where run, check and healthcheck look for the configuration.
@@ -74,7 +74,6 @@ func newRoot(sealed sealing) *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &exitError{code: exitUsage, err: err, hint: "see " + cmd.CommandPath() + " --help"}
 	})
-	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
 		newRunCommand(sealed),
 		newCheckCommand(sealed),
@@ -87,6 +86,9 @@ func newRoot(sealed sealing) *cobra.Command {
 	root.AddCommand(operateCommands()...)
 	for _, cmd := range root.Commands() {
 		cmd.Args = usageArgs(cmd.Args)
+		if cmd.ValidArgsFunction == nil {
+			cmd.ValidArgsFunction = cobra.NoFileCompletions
+		}
 	}
 	root.Args = usageArgs(root.Args)
 	return root

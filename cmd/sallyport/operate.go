@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -24,6 +25,9 @@ import (
 
 // operateTimeout bounds a command. A reload reads files and may look names up.
 const operateTimeout = 30 * time.Second
+
+// completionTimeout bounds how long somebody waits who has pressed the tab key.
+const completionTimeout = 2 * time.Second
 
 // operator is what these commands have in common.
 type operator struct {
@@ -143,32 +147,75 @@ func newReloadCommand() *cobra.Command {
 
 // acting makes a command that has something done.
 func (o *operator) acting(use, short, long string, args cobra.PositionalArgs, path string, form func(args []string) url.Values) *cobra.Command {
-	return o.command(use, short, long, args, func(ctx context.Context, c *admin.Client, out io.Writer, args []string) error {
+	return o.withJSON(o.command(use, short, long, args, func(ctx context.Context, c *admin.Client, out io.Writer, args []string) error {
 		var done admin.Done
 		if err := c.Post(ctx, path, form(args), &done); err != nil {
 			return err
 		}
-		text := done.Message
-		if done.Count > 0 {
-			text += ": " + strconv.Itoa(done.Count)
+		return o.print(out, done, func(w io.Writer) {
+			text := done.Message
+			if done.Count > 0 {
+				text += ": " + strconv.Itoa(done.Count)
+			}
+			_, _ = fmt.Fprintln(w, text)
+		})
+	}))
+}
+
+// completed makes the shell complete the first argument with what offer returns,
+// where the running instance can be asked.
+func (o *operator) completed(cmd *cobra.Command, offer func(*admin.Status) []string) *cobra.Command {
+	cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+		const only = cobra.ShellCompDirectiveNoFileComp
+		if len(args) > 0 {
+			return nil, only
 		}
-		_, err := fmt.Fprintln(out, text)
-		return err
-	})
+		c, err := o.client()
+		if err != nil {
+			return nil, only
+		}
+		ctx, cancel := context.WithTimeout(cmd.Context(), completionTimeout)
+		defer cancel()
+		var s admin.Status
+		if c.Get(ctx, "/v1/status", &s) != nil {
+			return nil, only
+		}
+		var list []string
+		for _, one := range offer(&s) {
+			if strings.HasPrefix(one, begun) {
+				list = append(list, one)
+			}
+		}
+		slices.Sort(list)
+		return slices.Compact(list), only
+	}
+	return cmd
 }
 
 func newRenewCommand() *cobra.Command {
 	var o operator
-	return o.acting("renew NAME", "Have a certificate renewed now",
+	return o.completed(o.acting("renew NAME", "Have a certificate renewed now",
 		"Have the certificate of a name renewed now, whatever is due. It returns at once;\n`sallyport certs` and the log tell how it went.",
-		cobra.ExactArgs(1), "/v1/renew", func(args []string) url.Values { return url.Values{"name": {args[0]}} })
+		cobra.ExactArgs(1), "/v1/renew", func(args []string) url.Values { return url.Values{"name": {args[0]}} }),
+		func(s *admin.Status) (names []string) {
+			for _, c := range s.Certificates {
+				names = append(names, c.Name)
+			}
+			return names
+		})
 }
 
 func newPurgeCommand() *cobra.Command {
 	var o operator
-	return o.acting("purge HOST PATH", "Forget what caches keep",
+	return o.completed(o.acting("purge HOST PATH", "Forget what caches keep",
 		"Forget what caches keep for a host and a path with its query. A path that ends in *\nmeans all that begin like it: sallyport purge app.example.com '/*'",
-		cobra.ExactArgs(2), "/v1/purge", func(args []string) url.Values { return url.Values{"host": {args[0]}, "path": {args[1]}} })
+		cobra.ExactArgs(2), "/v1/purge", func(args []string) url.Values { return url.Values{"host": {args[0]}, "path": {args[1]}} }),
+		func(s *admin.Status) (names []string) {
+			for _, site := range s.Sites {
+				names = append(append(names, site.Name), site.Aliases...)
+			}
+			return names
+		})
 }
 
 func newDrainCommand() *cobra.Command {
@@ -180,12 +227,21 @@ func newDrainCommand() *cobra.Command {
 			return url.Values{"server": {args[0]}, "on": {strconv.FormatBool(!undo)}}
 		})
 	cmd.Flags().BoolVar(&undo, "undo", false, "give it requests again")
-	return cmd
+	return o.completed(cmd, func(s *admin.Status) (addresses []string) {
+		for _, u := range s.Upstreams {
+			for _, m := range u.Servers {
+				addresses = append(addresses, m.Address)
+			}
+		}
+		return addresses
+	})
 }
 
 func newLogLevelCommand() *cobra.Command {
 	var o operator
-	return o.acting("log-level LEVEL", "Change what the running instance logs",
+	cmd := o.acting("log-level LEVEL", "Change what the running instance logs",
 		"Change the level of the log to debug, info, warn or error, until the next reload or restart.",
 		cobra.ExactArgs(1), "/v1/log-level", func(args []string) url.Values { return url.Values{"level": {args[0]}} })
+	cmd.ValidArgsFunction = cobra.FixedCompletions([]string{"debug", "info", "warn", "error"}, cobra.ShellCompDirectiveNoFileComp)
+	return cmd
 }

@@ -191,3 +191,11 @@ func problemsOf(problems config.Problems) []admin.Problem {
 
 // adminToken reads the token of admin.listen.
 func (e *edge) adminToken() (string, error) { return admin.ReadToken(e.current().Admin.TokenFile) }
+
+// renew has the certificate of a name renewed.
+func (e *edge) renew(name string) error {
+	if err := e.certificates.Renew(name); err != nil {
+		return &exitError{err: err, hint: "sallyport certs shows the names, and where their certificates come from"}
+	}
+	return nil
+}

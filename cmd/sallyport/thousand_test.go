@@ -25,20 +25,17 @@ func thousand(sites int, last string) string {
 
 // TestAThousandSites measures what the issue bounds: a second from the start to
 // serving, and 200 ms for a reload with one changed route. Machines that run
-// tests are busy, so without -long the clock may show several times that; but
-// the processor's time, which that does not lengthen much, is bounded always.
+// tests are busy, so the clock is only gone by with -long; but the processor's
+// time, which that does not lengthen much, is bounded always.
 func TestAThousandSites(t *testing.T) {
-	slack, reloads := time.Duration(5), 6
+	reloads := 6
 	if *long {
-		slack, reloads = 1, 30
-	}
-	if raced {
-		slack = 100 // what is looked for then are races
+		reloads = 30
 	}
 	within := func(what string, took, worked, bound time.Duration) {
 		t.Helper()
 		t.Logf("%s: %v, %v of the processor", what, took, worked)
-		if took > slack*bound {
+		if took > bound && *long && !raced {
 			t.Errorf("%s took %v", what, took)
 		}
 		if worked > bound && !raced {

@@ -160,6 +160,31 @@ func answers(known bool, answer func(*http.Request) (any, error)) http.Handler {
 	})
 }
 
+// routed is the mux, with what it does not have said in JSON, too.
+func (s *Server) routed() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, pattern := s.mux.Handler(r); pattern != "" {
+			s.mux.ServeHTTP(w, r)
+			return
+		}
+		s.mux.ServeHTTP(&unknown{w, r}, r)
+	})
+}
+
+// unknown turns the mux's own 404 and 405 into a Failure. The header Allow stays.
+type unknown struct {
+	http.ResponseWriter
+	request *http.Request
+}
+
+// WriteHeader answers.
+func (u *unknown) WriteHeader(status int) {
+	reply(u.ResponseWriter, status, &Failure{"there is no " + u.request.Method + " " + u.request.URL.Path, "the package proxy/admin lists what there is"})
+}
+
+// Write drops the mux's text.
+func (u *unknown) Write(text []byte) (int, error) { return len(text), nil }
+
 // refusal makes a Failure of an error that the caller is to blame for.
 func refusal(err error) error {
 	hint := ""

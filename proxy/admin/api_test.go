@@ -158,6 +158,32 @@ func TestOverTCPOnlyTheTokenOpens(t *testing.T) {
 			r.SetBasicAuth("a", token)
 			r.Header.Set("Sec-Fetch-Site", "cross-site")
 		}, 403},
+		"another site's origin": {func(r *http.Request) {
+			r.SetBasicAuth("a", token)
+			r.Header.Set("Origin", "https://evil.test")
+		}, 403},
+		"a name that leads here": {func(r *http.Request) {
+			r.SetBasicAuth("a", token)
+			r.Host = "evil.test:9180"
+			r.Header.Set("Origin", "http://evil.test:9180")
+		}, 403},
+		"a name that leads here, no token": {func(r *http.Request) { r.Host = "evil.test" }, 403},
+		"a program under any name": {func(r *http.Request) {
+			r.Header.Set("Authorization", "Bearer "+token)
+			r.Host = "sallyport:9180"
+		}, 200},
+		"localhost": {func(r *http.Request) {
+			r.SetBasicAuth("a", token)
+			r.Host = "LocalHost:9180"
+		}, 200},
+		"another loopback address": {func(r *http.Request) {
+			r.SetBasicAuth("a", token)
+			r.Host = "[::1]:9180"
+		}, 200},
+		"an address of elsewhere": {func(r *http.Request) {
+			r.SetBasicAuth("a", token)
+			r.Host = "192.0.2.1"
+		}, 403},
 	} {
 		before := reloads.Load()
 		if got := ask("POST", c.change); got != c.want {
@@ -174,6 +200,28 @@ func TestOverTCPOnlyTheTokenOpens(t *testing.T) {
 	set("")
 	if got := ask("POST", bearer("Bearer ")); got != 401 {
 		t.Errorf("without a token nobody gets in, but: %d", got)
+	}
+}
+
+func TestWhatTheAPIDoesNotHaveIsSaidAsTheRestIs(t *testing.T) {
+	c, address := serve(t, admin.Control{}, always)
+	for path, want := range map[string]string{"/v1/nothing": "404: there is no GET /v1/nothing", "/v1/reload": "405: there is no GET /v1/reload", "/nothing": "404: there is no GET /nothing"} {
+		var ignored any
+		failure, ok := errors.AsType[*admin.Failure](c.Get(t.Context(), path, &ignored))
+		_, text, _ := strings.Cut(want, ": ")
+		if !ok || failure.Message != text {
+			t.Errorf("%s: %v", path, failure)
+		}
+		r, _ := http.NewRequest("GET", address+path, nil)
+		r.Header.Set("Authorization", "Bearer "+token)
+		res, err := http.DefaultTransport.RoundTrip(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if fmt.Sprint(res.StatusCode) != want[:3] || res.StatusCode == 405 && res.Header.Get("Allow") != "POST" {
+			t.Errorf("%s: %s, Allow %q", path, res.Status, res.Header.Get("Allow"))
+		}
 	}
 }
 

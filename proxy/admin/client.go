@@ -86,18 +86,24 @@ func (c *Client) exchange(ctx context.Context, method, path string, form url.Val
 // is well, and an error that says what is not or why there was no answer.
 // Bound it with ctx.
 func Health(ctx context.Context, socket string) error {
-	res, body, err := NewClient(socket).exchange(ctx, http.MethodGet, "/v1/health", nil)
+	report, err := NewClient(socket).Report(ctx)
 	if err != nil {
 		return err
 	}
+	return report.Err()
+}
+
+// Report asks the process how it is. Not being well is no error of it.
+func (c *Client) Report(ctx context.Context) (Report, error) {
 	var report Report
-	if err := json.Unmarshal(body, &report); err != nil {
-		return fmt.Errorf("admin socket %s: answer with status %d is not a health report: %w", socket, res.StatusCode, err)
+	res, body, err := c.exchange(ctx, http.MethodGet, "/v1/health", nil)
+	if err != nil {
+		return report, err
 	}
-	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("not healthy: %s", strings.Join(report.Reasons, "; "))
+	if err := json.Unmarshal(body, &report); err != nil || report.Status == "" {
+		return report, fmt.Errorf("admin socket %s: answer with status %d is not a health report", c.socket, res.StatusCode)
 	}
-	return nil
+	return report, nil
 }
 
 func unreachable(socket string, err error) error {

@@ -33,5 +33,10 @@
 //	POST /v1/log-level     level=debug: Done
 //	POST /v1/explain       url=https://…, method=, header='A: b', from=IP:
 //	                       explain.Answer: what would become of a request
+//	GET  /metrics          for Prometheus; the program adds it by Handle
 //	GET  /                 the status page
+//
+// Over TCP each request needs the token, as "Authorization: Bearer TOKEN" or as a
+// password (401 without). What a page of another origin asks for, or one under a
+// foreign name that leads to our loopback address, is refused (403).
 package admin

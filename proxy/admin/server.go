@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"sync"
 	"time"
 )
@@ -76,7 +77,7 @@ func (s *Server) Run(ctx context.Context) error {
 			BaseContext: func(net.Listener) context.Context { return serving },
 		}
 	}
-	local, remote := engine(s.mux), engine(s.guarded())
+	local, remote := engine(s.routed()), engine(s.guarded(s.routed()))
 	var group sync.WaitGroup
 	ended := make(chan error, 1+len(s.tcp))
 	group.Go(func() { ended <- local.Serve(s.listener) })
@@ -124,6 +125,14 @@ func (s *Server) Addrs() []net.Addr {
 type Report struct {
 	Status  string   `json:"status"` // "ok" or "failing"
 	Reasons []string `json:"reasons,omitempty"`
+}
+
+// Err is nil if all is well, and else names what is not.
+func (r Report) Err() error {
+	if r.Status == "ok" {
+		return nil
+	}
+	return errors.New("not healthy: " + strings.Join(r.Reasons, "; "))
 }
 
 func health(check func() []string) http.Handler {

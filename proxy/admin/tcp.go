@@ -9,7 +9,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
+	"strconv"
 	"strings"
 )
 
@@ -36,9 +38,14 @@ func (s *Server) listenTCP(ctx context.Context, o Options) error {
 // guarded lets through who knows the token: as a bearer token (RFC 6750), which
 // is for programs, or as the password of any user (RFC 7617), which browsers
 // ask people for. A browser sends what it was told to every page that asks it
-// to, so what changes something is refused when another site's page asks for it.
-func (s *Server) guarded() http.Handler {
+// to, so what changes something is refused when another site's page asks for it,
+// and nobody is asked for the token under a foreign name.
+func (s *Server) guarded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !bears(r) && !local(r) {
+			reply(w, http.StatusForbidden, &Failure{"this listener is not " + strconv.Quote(r.Host), "ask for it by its address or as localhost; programs may send a bearer token; a proxy in front sets `host: upstream`"})
+			return
+		}
 		if !s.knows(r) {
 			w.Header().Set("WWW-Authenticate", `Basic realm="sallyport", charset="UTF-8"`)
 			reply(w, http.StatusUnauthorized, &Failure{"the token is missing or wrong", "send it as a bearer token, or as the password of any user"})
@@ -48,8 +55,34 @@ func (s *Server) guarded() http.Handler {
 			reply(w, http.StatusForbidden, &Failure{"another site's page may not do this", ""})
 			return
 		}
-		s.mux.ServeHTTP(w, r)
+		next.ServeHTTP(w, r)
 	})
+}
+
+// bears says whether the request has what only programs send: no page can make a
+// browser add it without knowing the token.
+func bears(r *http.Request) bool {
+	kind, _, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	return strings.EqualFold(kind, "Bearer")
+}
+
+// local says whether a request that came to a loopback address asks for one. By
+// another name a page of somebody's who lets that name lead here (DNS rebinding)
+// would be of the same origin. Elsewhere than on loopback any name may be right.
+func local(r *http.Request) bool {
+	own, _ := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
+	if own == nil || !own.IP.IsLoopback() {
+		return true
+	}
+	host := r.Host
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	if address, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil {
+		return address.IsLoopback()
+	}
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	return host == "localhost" || strings.HasSuffix(host, ".localhost") // RFC 6761, section 6.3
 }
 
 // knows compares hashes, so that time tells nothing of the token, its length
@@ -61,8 +94,8 @@ func (s *Server) knows(r *http.Request) bool {
 	}
 	_, got, ok := r.BasicAuth()
 	if !ok {
-		kind, rest, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-		got, ok = strings.TrimSpace(rest), strings.EqualFold(kind, "Bearer")
+		_, rest, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+		got, ok = strings.TrimSpace(rest), bears(r)
 	}
 	a, b := sha256.Sum256([]byte(got)), sha256.Sum256([]byte(want))
 	return ok && subtle.ConstantTimeCompare(a[:], b[:]) == 1

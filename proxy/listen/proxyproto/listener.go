@@ -177,7 +177,7 @@ func (l *Listener) hold(conn net.Conn) bool {
 // refuse closes a connection and says why. One that was closed without a byte
 // is a balancer that looks whether the port is open.
 func (l *Listener) refuse(conn net.Conn, err error) {
-	_ = conn.Close()
+	defer func() { _ = conn.Close() }() // whoever sees the end finds the reason in the log
 	if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {
 		return
 	}
