@@ -73,7 +73,7 @@ type Config struct {
 	// processor time.
 	Runtime Runtime `yaml:"runtime"`
 
-	// The local control socket, used by `sallyport healthcheck`.
+	// Where the running process is asked and steered: a control socket and, if wanted, an address for page, API and metrics.
 	Admin Admin `yaml:"admin"`
 
 	source *source

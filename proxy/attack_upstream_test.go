@@ -243,15 +243,15 @@ func (w *world) hear(t *testing.T, a answerAttack, client, other *http.Client) {
 
 // The documents say how many attacks and controls there are.
 func TestTheNumberOfAttacksIsWhatTheDocumentsSay(t *testing.T) {
-	h1, h2, upstream := len(attacksH1()), len(streamAttacks()), len(answerAttacks())
-	want := fmt.Sprintf("%d attacks and controls", h1+h2+upstream)
+	h1, h2, h3, upstream := len(attacksH1()), len(streamAttacks()), len(streamAttacks())+len(frameAttacks3()), len(answerAttacks())
+	want := fmt.Sprintf("%d attacks and controls", h1+h2+h3+upstream)
 	for _, name := range []string{"../README.md", "../CHANGELOG.md"} {
 		text, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if !strings.Contains(string(text), want) {
-			t.Errorf("%s does not say %q: %d over HTTP/1.1, %d over HTTP/2, %d answers of servers", name, want, h1, h2, upstream)
+			t.Errorf("%s does not say %q: %d over HTTP/1.1, %d over HTTP/2, %d over HTTP/3, %d answers of servers", name, want, h1, h2, h3, upstream)
 		}
 	}
 }

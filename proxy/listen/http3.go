@@ -15,6 +15,7 @@ import (
 
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
+	"github.com/quic-go/quic-go/qlogwriter"
 	"go.uber.org/zap"
 	"golang.org/x/time/rate"
 
@@ -218,6 +219,7 @@ func (e *http3Engine) quicConfig() *quic.Config {
 		MaxConnectionReceiveWindow:     quicConnectionWindow,
 		MaxIncomingStreams:             streams,
 		MaxIncomingUniStreams:          quicUniStreams,
+		Tracer:                         func(context.Context, bool, quic.ConnectionID) qlogwriter.Trace { return new(trace) },
 	}
 }
 
@@ -339,7 +341,11 @@ type session struct {
 	goaway context.CancelFunc
 	done   chan struct{} // closed when the connection is closed and its handlers have returned
 
+	heads chan struct{} // has one for each head that is coming in
+
 	mu     sync.Mutex
+	asked  map[quic.StreamID]*request3
+	sum    int // of the sizes of the heads of active requests
 	active int
 	limit  time.Duration // for being without a request; 0 is none
 	idle   *time.Timer
@@ -361,6 +367,11 @@ func (e *http3Engine) open(at *endpoint, c *quic.Conn) *session {
 	s := &session{engine: e, endpoint: at, options: o, quic: c, limit: o.IdleTimeout, most: 2 * int(e.quicConfig().MaxIncomingStreams)}
 	s.going, s.goaway = context.WithCancel(context.Background())
 	s.done = make(chan struct{})
+	s.asked = make(map[quic.StreamID]*request3)
+	s.heads = make(chan struct{}, max(mostHeads3/max(o.RequestHeaderBytes, 1<<10), 4))
+	if told, ok := c.QlogTrace().(*trace); ok {
+		told.session = s
+	}
 	s.entry = e.conns.add(datagrams{quic: c}, household(c.RemoteAddr()), false)
 	s.server = &http3.Server{
 		Handler:        s,
@@ -380,9 +391,8 @@ func (e *http3Engine) open(at *endpoint, c *quic.Conn) *session {
 // serve returns when the connection is closed and its handlers have returned.
 func (s *session) serve() {
 	defer close(s.done)
-	if err := s.streams(s.going); err != nil {
-		s.engine.logger.Debug("HTTP/3 connection ended", zap.String("client", s.quic.RemoteAddr().String()), zap.Error(err))
-	}
+	err := s.streams(s.going)
+	s.ended(err)
 	s.goaway() // gives the context back
 	s.idle.Stop()
 	s.engine.mu.Lock()
@@ -393,14 +403,18 @@ func (s *session) serve() {
 
 // ServeHTTP answers one request.
 func (s *session) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if !s.begin() {
+	a := s.headRead(w, r)
+	switch s.begin(a) {
+	case flooding:
 		s.engine.conns.counters.refused.add(h3Flood)
-		s.engine.logger.Debug("HTTP/3 connection ended", zap.String("client", r.RemoteAddr), zap.String("reason", "too many requests at once"))
 		_ = s.quic.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeExcessiveLoad), "too many requests at once")
 		return
+	case crowded:
+		s.refuse(h3Streams, 0, "too many at once")
+		a.reject()
+		return
 	}
-	defer s.finish()
-	headRead(w)
+	defer s.finish(a)
 	const version = "HTTP/3.0"
 	if r.Method == http.MethodConnect && r.Proto != version {
 		// An extended CONNECT (RFC 9220), in the form that net/http's HTTP/2
@@ -409,12 +423,16 @@ func (s *session) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		r.Proto = version
 	}
 	delete(r.Header, "Host") // Request.Host has it; quic-go made sure that :authority agrees
-	if reason := h2.Check(r); reason != "" {
-		s.engine.logger.Debug("malformed HTTP/3 request", zap.String("client", r.RemoteAddr), zap.String("reason", reason))
-		s.engine.conns.counters.refused.add(h3Malformed)
+	reason := a.wrong
+	if reason == "" {
+		reason = h2.Check(r)
+	}
+	if reason != "" {
+		s.refuse(h3Malformed, http.StatusBadRequest, reason)
 		w.WriteHeader(http.StatusBadRequest)
 		return
 	}
+	r.Body = &strictBody{ReadCloser: r.Body, session: s, asked: a}
 	head := r.Method == http.MethodHead
 	settleBody(w, r, s.options.RequestHeaderTimeout)
 	s.options.Handler.ServeHTTP(w, r)
@@ -428,24 +446,38 @@ func (s *session) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// begin reports false when the client has more requests under way than it was
-// allowed streams, by resetting streams faster than their handlers end
-// (CVE-2023-44487 in its HTTP/3 form).
-func (s *session) begin() bool {
+// What begin says to a request.
+type welcome int
+
+const (
+	welcomed welcome = iota
+	crowded          // its head is too much beside the others'
+	flooding         // the client is to go
+)
+
+// begin takes in a request. It is a flood when the client has more of them under
+// way than it was allowed streams, by resetting streams faster than their
+// handlers end (CVE-2023-44487 in its HTTP/3 form).
+func (s *session) begin(a *request3) welcome {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.active >= s.most {
-		return false
+	switch {
+	case s.active >= s.most:
+		return flooding
+	case s.active > 0 && s.sum+a.size > mostHeads3:
+		return crowded
 	}
 	s.active++
+	s.sum += a.size
 	s.idle.Stop()
 	s.entry.phase.Store(int32(busy))
-	return true
+	return welcomed
 }
 
-func (s *session) finish() {
+func (s *session) finish(a *request3) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.sum -= a.size
 	if s.active--; s.active == 0 {
 		s.entry.rest(idle)
 		s.rest()

@@ -3,14 +3,13 @@ package listen
 import (
 	"context"
 	"errors"
-	"net/http"
 	"sync"
-	"time"
 	_ "unsafe" // for go:linkname
 
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
 	"github.com/quic-go/quic-go/quicvarint"
+	"go.uber.org/zap"
 )
 
 // newRawServerConn begins HTTP/3 on a connection and returns what serves its
@@ -50,16 +49,19 @@ func (s *session) streams(going context.Context) error {
 	})
 	var next quic.StreamID // the first that is not served
 	for {
-		stream, err := s.quic.AcceptStream(going)
+		stream, err := s.next(going)
 		if err != nil {
 			if s.quic.Context().Err() == nil && going.Err() != nil {
 				break
 			}
-			return ended(err)
+			return err
 		}
 		next = stream.StreamID() + 4
-		s.head(stream)
-		running.Go(func() { raw.HandleRequestStream(stream) })
+		a := s.begun(stream)
+		running.Go(func() {
+			defer s.over(a)
+			raw.HandleRequestStream(stream)
+		})
 	}
 	frame := quicvarint.Append(nil, uint64(next))
 	frame = append(quicvarint.Append(quicvarint.Append(nil, frameGoAway), uint64(len(frame))), frame...)
@@ -67,7 +69,7 @@ func (s *session) streams(going context.Context) error {
 	for {
 		stream, err := s.quic.AcceptStream(context.Background())
 		if err != nil {
-			return ended(err)
+			return err
 		}
 		stream.ReleaseStreamCredit()
 		stream.CancelRead(quic.StreamErrorCode(http3.ErrCodeRequestRejected))
@@ -75,23 +77,39 @@ func (s *session) streams(going context.Context) error {
 	}
 }
 
-// head bounds the time that the head of a request may take. When it is over the
-// stream is reset. [session.ServeHTTP] lifts it.
-func (s *session) head(stream *quic.Stream) {
-	if limit := s.options.RequestHeaderTimeout; limit > 0 {
-		_ = stream.SetReadDeadline(time.Now().Add(limit))
+// next returns the next stream, once there is room for another head. A client
+// that sends its heads slowly makes only its own wait.
+func (s *session) next(going context.Context) (*quic.Stream, error) {
+	select {
+	case s.heads <- struct{}{}:
+	case <-going.Done():
+		return nil, going.Err()
+	case <-s.quic.Context().Done():
+		return nil, context.Cause(s.quic.Context())
 	}
+	stream, err := s.quic.AcceptStream(going)
+	if err != nil {
+		<-s.heads
+	}
+	return stream, err
 }
 
-// headRead lifts what head has set.
-func headRead(w http.ResponseWriter) {
-	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
-}
-
-// ended turns the regular end of a connection into none.
-func ended(err error) error {
-	if closed, ok := errors.AsType[*quic.ApplicationError](err); ok && closed.ErrorCode == quic.ApplicationErrorCode(http3.ErrCodeNoError) {
-		return nil
+// ended tells how the connection has ended, if that is worth it, and counts what
+// the client did wrong.
+func (s *session) ended(err error) {
+	code, why, ours := "", "", false
+	if closed, is := errors.AsType[*quic.ApplicationError](err); is {
+		if closed.ErrorCode == quic.ApplicationErrorCode(http3.ErrCodeNoError) {
+			return
+		}
+		code, why, ours = http3.ErrCode(closed.ErrorCode).String(), closed.ErrorMessage, !closed.Remote && closed.ErrorCode != quic.ApplicationErrorCode(http3.ErrCodeExcessiveLoad)
+	} else if broken, is := errors.AsType[*quic.TransportError](err); is {
+		code, why, ours = broken.ErrorCode.String(), broken.ErrorMessage, !broken.Remote
+	} else if err != nil {
+		why = err.Error()
 	}
-	return err
+	if ours {
+		s.engine.conns.counters.refused.add(h3Protocol)
+	}
+	s.engine.logger.Debug("HTTP/3 connection ended", zap.Stringer("client", s.quic.RemoteAddr()), zap.String("code", code), zap.String("reason", why))
 }

@@ -36,7 +36,11 @@ const (
 	h2Flood
 	h2Protocol
 	h3Malformed
+	h3TooLarge
+	h3Timeout
+	h3Streams
 	h3Flood
+	h3Protocol
 	h3Full
 	tcpAddress
 	tcpMemory
@@ -53,8 +57,12 @@ var kindNames = [kinds]Refusal{
 	h2Streams:   {Protocol: "h2", Reason: "too_many_streams"},                  // RST_STREAM REFUSED_STREAM
 	h2Flood:     {Protocol: "h2", Reason: "flood"},                             // GOAWAY ENHANCE_YOUR_CALM
 	h2Protocol:  {Protocol: "h2", Reason: "protocol_error"},                    // GOAWAY with any other error
-	h3Malformed: {Protocol: "h3", Reason: "malformed"},                         // 400
+	h3Malformed: {Protocol: "h3", Reason: "malformed"},                         // a reset, or 400
+	h3TooLarge:  {Protocol: "h3", Reason: "too_large"},                         // 431
+	h3Timeout:   {Protocol: "h3", Reason: "timeout"},                           // H3_REQUEST_INCOMPLETE
+	h3Streams:   {Protocol: "h3", Reason: "too_many_streams"},                  // H3_REQUEST_REJECTED
 	h3Flood:     {Protocol: "h3", Reason: "flood"},                             // H3_EXCESSIVE_LOAD
+	h3Protocol:  {Protocol: "h3", Reason: "protocol_error"},                    // a connection closed with any other error
 	h3Full:      {Protocol: "h3", Reason: "full", OfConnections: true},         // CONNECTION_REFUSED: a cap, or memory is short
 	tcpAddress:  {Protocol: "tcp", Reason: "per_address", OfConnections: true}, // limits.connections_per_address
 	tcpMemory:   {Protocol: "tcp", Reason: "memory", OfConnections: true},      // memory is short

@@ -70,7 +70,7 @@ func (s *Server) http1Engine(o *Options, handler http.Handler) *h1.Server {
 		IdleTimeout:   o.IdleTimeout,
 		State:         s.conns.observe,
 		Refused: func(c net.Conn, err *h1.ProtocolError) {
-			s.quiet.Debug("malformed request", zap.String("client", c.RemoteAddr().String()), zap.Int("status", err.Status), zap.Error(err))
+			s.quiet.Debug("malformed request", zap.String("client", c.RemoteAddr().String()), zap.Int("status", err.Status), zap.String("reason", err.Reason))
 			s.conns.counters.refused.add(ofStatus(err.Status))
 		},
 		Logger: s.logger,

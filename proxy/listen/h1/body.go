@@ -85,8 +85,10 @@ func (b *body) Read(p []byte) (n int, err error) {
 	if err == io.EOF {
 		c.limitRead(time.Time{}) // a handler's limit was for the body
 		b.phase.Store(bodyDone)
-	} else if _, ours := errors.AsType[*ProtocolError](err); !ours {
+	} else if broken, ours := errors.AsType[*ProtocolError](err); !ours {
 		b.x.context.cancel(errGone) // nobody will take the answer
+	} else if f := c.server.options.Refused; f != nil {
+		f(c.nc, broken)
 	}
 	return n, err
 }

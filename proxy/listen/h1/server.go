@@ -42,8 +42,9 @@ type Options struct {
 	// when a handler takes it over ([http.StateHijacked]). Nil is fine.
 	State func(net.Conn, http.ConnState)
 
-	// Refused is told of every malformed request, after it was answered. Nil
-	// is fine.
+	// Refused is told of every malformed request, after it was answered, and
+	// of every malformed body when that is seen, which the handler answers. It
+	// must not block. Nil is fine.
 	Refused func(net.Conn, *ProtocolError)
 
 	// Logger receives panics; required.

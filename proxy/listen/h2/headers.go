@@ -307,7 +307,7 @@ func (c *conn) open(h frameHead) error {
 	}
 	switch {
 	case b.bad != "":
-		c.server.options.Logger.Debug("malformed HTTP/2 request", why(c, b.bad)...)
+		c.server.options.Logger.Debug("malformed HTTP/2 request", why(c, 0, b.bad)...)
 		return c.resetFor(nil, h.stream, codeProtocol)
 	case b.large:
 		return c.refuse(h, http.StatusRequestHeaderFieldsTooLarge)
@@ -315,7 +315,7 @@ func (c *conn) open(h frameHead) error {
 		// Those count that the client has taken back and whose handlers have
 		// not returned yet, so this may be the client's fault or not; it can
 		// send the request again.
-		c.server.options.Logger.Debug("HTTP/2 request refused", why(c, "too many at once")...)
+		c.server.options.Logger.Debug("HTTP/2 request refused", why(c, 0, "too many at once")...)
 		c.server.options.Refused(TooManyStreams)
 		c.out = appendReset(c.out, h.stream, codeRefused)
 		c.remember(h.stream)
@@ -341,7 +341,7 @@ func (c *conn) open(h frameHead) error {
 
 // refuse answers a request that no handler gets to see. With the lock held.
 func (c *conn) refuse(h frameHead, status int) error {
-	c.server.options.Logger.Debug("HTTP/2 request refused", why(c, http.StatusText(status))...)
+	c.server.options.Logger.Debug("HTTP/2 request refused", why(c, status, http.StatusText(status))...)
 	if status == http.StatusRequestURITooLong || status == http.StatusRequestHeaderFieldsTooLarge {
 		c.server.options.Refused(TooLarge)
 	} else {
@@ -367,11 +367,11 @@ func (c *conn) trailers(s *stream, h frameHead) error {
 	case s.reset:
 		return nil // on the way when we reset it
 	case s.remoteClosed:
-		return c.streamError(s, h.stream, codeStreamClosed)
+		return c.streamError(s, h.stream, codeStreamClosed, "HEADERS after the end")
 	case b.large:
-		return c.streamError(s, h.stream, codeCalm)
+		return c.streamError(s, h.stream, codeCalm, "trailers too large")
 	case b.bad != "", b.seen&^sawHost != 0, !h.has(flagEndStream), s.declared >= 0 && s.declared != s.arrived:
-		return c.streamError(s, h.stream, codeProtocol)
+		return c.streamError(s, h.stream, codeProtocol, "malformed trailers, or content of another length than it said")
 	}
 	s.remoteClosed = true
 	for _, f := range b.fields {

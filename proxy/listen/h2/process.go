@@ -146,10 +146,10 @@ func (c *conn) windowUpdate(h frameHead, payload []byte) error {
 		return broken(codeProtocol, "WINDOW_UPDATE on an idle stream")
 	case !open || s.ended():
 	case by == 0:
-		return c.streamError(s, h.stream, codeProtocol)
+		return c.streamError(s, h.stream, codeProtocol, "WINDOW_UPDATE of nothing")
 	default:
 		if s.window += by; s.window > mostWindow {
-			return c.streamError(s, h.stream, codeFlowControl)
+			return c.streamError(s, h.stream, codeFlowControl, "window too large")
 		}
 		s.wakeUp()
 	}
@@ -202,13 +202,13 @@ func (c *conn) priorityError(h frameHead, why code) error {
 	if h.stream > c.highest {
 		return broken(why, "PRIORITY that is wrong")
 	}
-	return c.streamError(c.streams[h.stream], h.stream, why)
+	return c.streamError(c.streams[h.stream], h.stream, why, "PRIORITY that is wrong")
 }
 
 // streamError resets a stream for what the client did (RFC 9113 section 5.4.2);
 // s is nil if it is not open. With the lock held.
-func (c *conn) streamError(s *stream, id uint32, why code) error {
-	c.server.options.Logger.Debug("HTTP/2 stream reset", zap.String("client", c.client), zap.Uint32("code", uint32(why)))
+func (c *conn) streamError(s *stream, id uint32, why code, reason string) error {
+	c.server.options.Logger.Debug("HTTP/2 stream reset", zap.String("client", c.client), zap.Int("status", 0), zap.Uint32("code", uint32(why)), zap.String("reason", reason))
 	return c.resetFor(s, id, why)
 }
 
@@ -295,18 +295,18 @@ func (c *conn) admitData(h frameHead, length int) (*stream, error) {
 		if c.remembered(h.stream) || open && !s.byClient {
 			return nil, nil // it was on the way when we reset the stream
 		}
-		return nil, c.streamError(nil, h.stream, codeStreamClosed)
+		return nil, c.streamError(nil, h.stream, codeStreamClosed, "DATA on a closed stream")
 	case s.remoteClosed:
-		return nil, c.streamError(s, h.stream, codeStreamClosed)
+		return nil, c.streamError(s, h.stream, codeStreamClosed, "DATA after the end")
 	}
 	if s.received += h.length; s.received > s.allowed {
-		return nil, c.streamError(s, h.stream, codeFlowControl)
+		return nil, c.streamError(s, h.stream, codeFlowControl, "DATA beyond the window")
 	}
 	s.arrived += int64(length)
 	if s.declared >= 0 && (s.arrived > s.declared || h.has(flagEndStream) && s.arrived != s.declared) {
 		// RFC 9113 section 8.1.1: what Content-Length says and what comes
 		// must agree.
-		return nil, c.streamError(s, h.stream, codeProtocol)
+		return nil, c.streamError(s, h.stream, codeProtocol, "content of another length than it said")
 	}
 	if h.has(flagEndStream) {
 		s.remoteClosed = true

@@ -150,7 +150,7 @@ func (c *conn) finished() bool {
 	return c.ending && len(c.streams) == 0 && !c.flushing && !c.dead
 }
 
-// why are the fields of a remark about a client.
-func why(c *conn, reason string) []zap.Field {
-	return []zap.Field{zap.String("client", c.client), zap.String("reason", reason)}
+// why are the fields of a remark about a request; a status of 0 is a reset.
+func why(c *conn, status int, reason string) []zap.Field {
+	return []zap.Field{zap.String("client", c.client), zap.Int("status", status), zap.String("reason", reason)}
 }
