@@ -19,7 +19,7 @@ type Tracing struct {
 
 	// File with fields for the collector, such as a key: one `Name: value` on
 	// each line. Read again each time, so a new key takes effect without a
-	// reload.
+	// reload. A file that every user can read or write is refused.
 	HeadersFile string `yaml:"headers_file" kind:"path"`
 
 	// PEM file with certificates that are trusted, besides the built-in public

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -128,6 +129,39 @@ func TestAFullDiskUnderALogStopsNoRequest(t *testing.T) {
 	}
 	if told != 1 {
 		t.Errorf("told %d times", told)
+	}
+}
+
+func TestANamedPipeThatNobodyReadsStopsNeitherStartNorReloadNorRequests(t *testing.T) {
+	dir := shortDir(t)
+	for _, name := range []string{"app.pipe", "log.pipe"} {
+		if err := syscall.Mkfifo(filepath.Join(dir, name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path, address := filepath.Join(dir, "sallyport.yaml"), freePort(t)
+	configure := func(output, body string) {
+		writeFile(t, path, fmt.Sprintf("listen: {http: off, https: %q}\nstorage: storage\nlog: {format: json, output: %s}\nsites:\n  app.localhost: {respond: %s, access_log: {output: app.pipe}}\n", address, output, body))
+	}
+	configure("stderr", "hello")
+	i := start(t, nil, "run", "--config", path)
+	client := visitor(t, i.https(), filepath.Join(dir, "storage", "localca", "root.pem"))
+	for range 2000 { // more than the pipe holds
+		if _, body := page(t, client, "https://app.localhost/?"+strings.Repeat("x", 100)); body != "hello" {
+			t.Fatalf("answered %q", body)
+		}
+	}
+	if line := i.awaitMessage(logging.Trouble); !strings.Contains(line.raw, "app.pipe") || !strings.Contains(line.raw, "stopped reading") {
+		t.Errorf("told %s", line.raw)
+	}
+	configure("log.pipe", "again")
+	i.signal(syscall.SIGHUP)
+	until(t, "the reload holds", func() bool { _, body := page(t, client, "https://app.localhost/"); return body == "again" })
+	i.signal(syscall.SIGUSR1)
+	page(t, client, "https://app.localhost/")
+	i.stop(syscall.SIGTERM)
+	if i.endErr != nil {
+		t.Errorf("it ended with %v", i.endErr)
 	}
 }
 

@@ -9,22 +9,34 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 )
 
 // rotating is a file that is renamed when it is full. A rotated file has the
 // time at which it was in its name: access.log becomes
 // access-20261123T120000.000.log.
+//
+// A named pipe is written to as standard error is, and never renamed.
 type rotating struct {
 	options Options
+	tell    func(error) // of a pipe that has taken nothing for a while
 	file    *os.File
+	pipe    *stream // the file, if it is a pipe
 	size    int64
 }
 
 const rotatedAt = "20060102T150405.000"
 
 func (f *rotating) reopen() error {
-	file, err := os.OpenFile(f.options.Path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o640)
+	// To open a pipe for writing waits until somebody reads, which would hold
+	// up a start or a reload; for both it does not. Should a pipe appear just
+	// now, it is an error.
+	access, isPipe := os.O_WRONLY, false
+	if info, err := os.Stat(f.options.Path); err == nil && info.Mode()&fs.ModeNamedPipe != 0 {
+		access, isPipe = os.O_RDWR, true
+	}
+	file, err := os.OpenFile(f.options.Path, access|os.O_APPEND|os.O_CREATE|syscall.O_NONBLOCK, 0o640)
 	if err != nil {
 		return fmt.Errorf("opening the log: %w", err)
 	}
@@ -33,7 +45,10 @@ func (f *rotating) reopen() error {
 		return errors.Join(fmt.Errorf("opening the log: %w", err), file.Close())
 	}
 	_ = f.close()
-	f.file, f.size = file, info.Size()
+	f.file, f.size, f.pipe = file, info.Size(), nil
+	if isPipe {
+		f.pipe = &stream{file, f.tell}
+	}
 	return nil
 }
 
@@ -48,11 +63,14 @@ func (f *rotating) close() error {
 
 // write never splits a line between two files, and never leaves half a line
 // before a whole one: what a full disk cut is taken back.
-func (f *rotating) write(_ context.Context, p []byte) error {
+func (f *rotating) write(ctx context.Context, p []byte) error {
 	if f.file == nil {
 		if err := f.reopen(); err != nil {
 			return err
 		}
+	}
+	if f.pipe != nil {
+		return f.pipe.write(ctx, p)
 	}
 	if f.options.Size > 0 && f.size > 0 && f.size+int64(len(p)) > f.options.Size {
 		if err := f.rotate(); err != nil {

@@ -83,7 +83,7 @@ func Open(o Options) (*Sink, error) {
 	s := &Sink{options: o, wake: make(chan struct{}, 1)}
 	switch {
 	case o.Path != "":
-		f := &rotating{options: o}
+		f := &rotating{options: o, tell: s.tell}
 		if err := f.reopen(); err != nil {
 			return nil, err
 		}

@@ -85,6 +85,47 @@ func TestAPipeThatNobodyReadsBlocksNobody(t *testing.T) {
 	}
 }
 
+func TestANamedPipeThatNobodyReadsHoldsUpNothing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	trouble := make(chan error, 10)
+	s, stop := running(t, sink.Options{Path: path, Queue: 64 << 10, Size: 1000, Trouble: func(err error) { trouble <- err }})
+	for range 10_000 {
+		_, _ = s.Write([]byte(strings.Repeat("x", 99) + "\n"))
+	}
+	if err := <-trouble; !errors.Is(err, sink.ErrStuck) {
+		t.Errorf("told %v", err)
+	}
+	if s.Dropped() < 8000 {
+		t.Errorf("%d dropped", s.Dropped())
+	}
+	s.Reopen()
+	read, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer read.Close()
+	taken := make([]byte, 64<<10) // who comes late gets what the pipe holds, and then what waits
+	for range 2 {
+		if _, err := io.ReadFull(read, taken); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := <-trouble; err != nil {
+		t.Errorf("still in trouble: %v", err)
+	}
+	began := time.Now()
+	stop()
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("stopping took %v", took)
+	}
+	if files, err := os.ReadDir(filepath.Dir(path)); err != nil || len(files) != 1 {
+		t.Errorf("the pipe was rotated: %v, %v", files, err)
+	}
+}
+
 func TestDroppedLinesAreTold(t *testing.T) {
 	read, write, err := os.Pipe()
 	if err != nil {
