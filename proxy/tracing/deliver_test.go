@@ -119,6 +119,12 @@ func (b *bench) run() (stop func() time.Duration) {
 	}
 }
 
+// pass lets time go by in a bubble, and what was to happen by then happen.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
 func (b *bench) counted(t *testing.T, sent, dropped uint64) {
 	t.Helper()
 	if s, d := b.counts.Sent.Load(), b.counts.Dropped.Load(); s != sent || d != dropped {
@@ -137,7 +143,7 @@ func TestABatchIsTriedAgainAfterGrowingPausesAndThenGivenUp(t *testing.T) {
 			})
 			b.finish(3, "/")
 			stop := b.run()
-			time.Sleep(time.Hour)
+			pass(time.Hour)
 			b.counted(t, 0, 3)
 			if len(b.asked) != mostAttempts {
 				t.Fatalf("%d attempts", len(b.asked))
@@ -163,7 +169,7 @@ func TestWhatCannotSucceedIsNotTriedAgain(t *testing.T) {
 			b := newBench(t, Options{}, func(context.Context, int) answer { return answer{status: status, after: "1"} })
 			b.finish(1, "/")
 			stop := b.run()
-			time.Sleep(time.Hour)
+			pass(time.Hour)
 			if len(b.asked) != 1 || len(b.told) != 1 {
 				t.Errorf("%d: %d attempts, told %q", status, len(b.asked), b.told)
 			}
@@ -190,7 +196,7 @@ func TestRetryAfterIsHeeded(t *testing.T) {
 			})
 			b.finish(1, "/")
 			stop := b.run()
-			time.Sleep(time.Hour)
+			pass(time.Hour)
 			b.counted(t, 1, 0)
 			if len(b.asked) != 2 {
 				t.Fatalf("%q: %d attempts", after, len(b.asked))
@@ -211,7 +217,7 @@ func TestMoreSpansThanABatchAreSentInSeveral(t *testing.T) {
 		b := newBench(t, Options{}, func(context.Context, int) answer { return answer{status: 200} })
 		b.finish(1300, "/")
 		stop := b.run()
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if len(b.sizes) != 3 || b.sizes[0] != mostSpans || b.sizes[1] != mostSpans || b.sizes[2] != 1300-2*mostSpans {
 			t.Errorf("batches of %v", b.sizes)
 		}
@@ -234,7 +240,7 @@ func TestABatchThatIsTooLargeIsHalved(t *testing.T) {
 			tracer.Done(tracer.Begin(r), r, x, 0)
 		}
 		stop := b.run()
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		b.counted(t, mostSpans, 0)
 		if len(b.sizes) != 2 {
 			t.Errorf("batches of %v spans", b.sizes)
@@ -257,7 +263,7 @@ func TestAStopIsNotHeldUp(t *testing.T) {
 		b := newBench(t, Options{Timeout: time.Hour}, silent)
 		b.finish(2000, "/")
 		stop := b.run()
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if took := stop(); took != grace {
 			t.Errorf("stopping took %v with a collector that says nothing", took)
 		}
@@ -272,7 +278,7 @@ func TestAStopIsNotHeldUp(t *testing.T) {
 		})
 		b.finish(1000, "/")
 		stop := b.run()
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if took := stop(); took > time.Millisecond {
 			t.Errorf("stopping took %v in a pause", took)
 		}
@@ -281,7 +287,7 @@ func TestAStopIsNotHeldUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // nothing to do
 		b := newBench(t, Options{}, silent)
 		stop := b.run()
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if took := stop(); took != 0 {
 			t.Errorf("stopping took %v", took)
 		}
@@ -309,7 +315,7 @@ func TestWhatACollectorTakesInPartIsCountedAndToldNowAndThen(t *testing.T) {
 		stop := b.run()
 		for range 1200 { // twenty minutes
 			b.finish(10, "/")
-			time.Sleep(time.Second)
+			pass(time.Second)
 		}
 		b.counted(t, 1200*7, 1200*3)
 		if len(b.told) != 2 || len(b.told[0]) > 400 || !strings.HasPrefix(b.told[0], "the collector refused 3 of 10 spans, and says: too old") {
@@ -319,7 +325,7 @@ func TestWhatACollectorTakesInPartIsCountedAndToldNowAndThen(t *testing.T) {
 			t.Errorf("suppressed %v", b.left)
 		}
 		b.finish(1, "/")
-		time.Sleep(time.Second)
+		pass(time.Second)
 		if len(b.told) != 3 || b.told[2] != "" {
 			t.Errorf("in the end told %q", b.told)
 		}
@@ -337,7 +343,7 @@ func TestWhatACollectorTakesInPartIsCountedAndToldNowAndThen(t *testing.T) {
 			b := newBench(t, Options{}, func(context.Context, int) answer { return answer{status: 200, body: c.body} })
 			b.finish(10, "/")
 			stop := b.run()
-			time.Sleep(time.Minute)
+			pass(time.Minute)
 			if len(b.told) != c.told {
 				t.Errorf("%s: told %q", name, b.told)
 			}
@@ -353,7 +359,7 @@ func TestACollectorThatFailsEverySecondTimeIsToldNowAndThen(t *testing.T) {
 		stop := b.run()
 		for range 1200 {
 			b.finish(1, "/")
-			time.Sleep(time.Second)
+			pass(time.Second)
 		}
 		if len(b.told) > 4 { // twice that it fails and twice that it works
 			t.Errorf("told %d times", len(b.told))
@@ -372,7 +378,7 @@ func TestAnotherFailureIsToldSoon(t *testing.T) {
 				status = 404
 			}
 			b.finish(1, "/")
-			time.Sleep(time.Second)
+			pass(time.Second)
 		}
 		if len(b.told) != 2 || !strings.Contains(b.told[0], "401") || !strings.Contains(b.told[1], "404") || b.left[1] < 80 {
 			t.Errorf("told %q, suppressed %v", b.told, b.left)
