@@ -376,3 +376,93 @@ func TestHTTP3HandshakesUnderWayAtAStopAreNotRefused(t *testing.T) {
 	}
 	<-stopped
 }
+
+// The heads that a connection sends at once are memory that a stranger takes.
+func TestHTTP3HeadsThatComeInAreBounded(t *testing.T) {
+	const limit = 400 * time.Millisecond
+	r := run(t, Options{HTTP3: true, RequestHeaderBytes: 256 << 10, RequestHeaderTimeout: limit}, ok)
+	c := r.quic(t)
+	began := time.Now()
+	open := func(request []byte) *quic.Stream {
+		stream, err := c.OpenStreamSync(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = stream.SetDeadline(began.Add(20 * time.Second))
+		if _, err := stream.Write(request); err != nil {
+			t.Fatal(err)
+		}
+		return stream
+	}
+	for range 10 { // four fit
+		open(head3("GET", "/")[:9])
+	}
+	last := open(head3("GET", "/"))
+	_ = last.Close()
+	most := 0
+	answered := make(chan error, 1)
+	go func() { _, err := io.ReadAll(last); answered <- err }()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		r.Server.quic.mu.Lock()
+		for s := range r.Server.quic.sessions {
+			s.mu.Lock()
+			most = max(most, len(s.asked))
+			s.mu.Unlock()
+		}
+		r.Server.quic.mu.Unlock()
+		select {
+		case <-tick.C:
+			continue
+		case err := <-answered:
+			if err != nil {
+				t.Errorf("a whole head behind them: %v", err)
+			}
+		}
+		break
+	}
+	if most != 4 {
+		t.Errorf("%d at once", most)
+	}
+	if took := time.Since(began); took < limit {
+		t.Errorf("answered after %v", took)
+	}
+}
+
+func TestHTTP3HeadsUnderWayAreBounded(t *testing.T) {
+	arrived, finish := make(chan struct{}, 3), make(chan struct{})
+	r := run(t, Options{HTTP3: true, RequestHeaderBytes: 700 << 10}, func(w http.ResponseWriter, r *http.Request) {
+		arrived <- struct{}{}
+		<-finish
+	})
+	c := r.quic(t)
+	ask := func() *quic.Stream {
+		stream, err := c.OpenStreamSync(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = stream.SetDeadline(time.Now().Add(20 * time.Second))
+		if _, err := stream.Write(head3("GET", "/", "x-a", strings.Repeat("a", 600<<10))); err != nil {
+			t.Fatal(err)
+		}
+		_ = stream.Close()
+		return stream
+	}
+	first := ask()
+	<-arrived
+	_, err := io.ReadAll(ask())
+	if reset, is := errors.AsType[*quic.StreamError](err); !is || reset.ErrorCode != quic.StreamErrorCode(http3.ErrCodeRequestRejected) {
+		t.Errorf("the second got %v", err)
+	}
+	close(finish)
+	if _, err := io.ReadAll(first); err != nil {
+		t.Errorf("the first got %v", err)
+	}
+	if _, err := io.ReadAll(ask()); err != nil {
+		t.Errorf("the third got %v", err)
+	}
+	if got := r.refused(); got != "h3 too_many_streams 1" {
+		t.Errorf("counted %q", got)
+	}
+}

@@ -73,10 +73,10 @@ func TestWhatTheEnginesRefuseIsCountedAndLogged(t *testing.T) {
 				BlockFragment: section(":method", "POST", ":scheme", "https", ":authority", "a.test", ":path", "/read", "content-length", "3")})
 			_ = f.WriteData(1, true, []byte("hello"))
 		}, log: "HTTP/2 stream reset"},
-		"h3 malformed 1":                   {h3: head3("GET", "connection", "close"), log: "HTTP/3 request refused"},
-		"h3 malformed 1, by our own rules": {h3: head3("GET", "transfer_encoding", "chunked"), log: "HTTP/3 request refused"},
-		"h3 malformed 1, in a body":        {h3: append(head3("POST", "content-length", "9"), 0, 2, 'h', 'i'), log: "HTTP/3 request refused"},
-		"h3 too_large 1":                   {h3: head3("GET", "x-a", strings.Repeat("a", 5000)), log: "HTTP/3 request refused"},
+		"h3 malformed 1":                   {h3: head3("GET", "/", "connection", "close"), log: "HTTP/3 request refused"},
+		"h3 malformed 1, by our own rules": {h3: head3("GET", "/", "transfer_encoding", "chunked"), log: "HTTP/3 request refused"},
+		"h3 malformed 1, in a body":        {h3: append(head3("POST", "/", "content-length", "9"), 0, 2, 'h', 'i'), log: "HTTP/3 request refused"},
+		"h3 too_large 1":                   {h3: head3("GET", "/", "x-a", strings.Repeat("a", 5000)), log: "HTTP/3 request refused"},
 		"h3 timeout 1":                     {h3: nil, log: "HTTP/3 request refused"},
 		"h3 protocol_error 1":              {h3: []byte{0, 2, 'h', 'i'}, log: "HTTP/3 connection ended"},
 	} {
@@ -146,10 +146,10 @@ func TestWhatTheEnginesRefuseIsCountedAndLogged(t *testing.T) {
 
 // head3 is a HEADERS frame of HTTP/3 with a request; fields are pairs of name
 // and value.
-func head3(method string, fields ...string) []byte {
+func head3(method, path string, fields ...string) []byte {
 	var block bytes.Buffer
 	e := qpack.NewEncoder(&block)
-	fields = append([]string{":method", method, ":scheme", "https", ":authority", "a.test", ":path", "/"}, fields...)
+	fields = append([]string{":method", method, ":scheme", "https", ":authority", "a.test", ":path", path}, fields...)
 	for i := 0; i < len(fields); i += 2 {
 		_ = e.WriteField(qpack.HeaderField{Name: fields[i], Value: fields[i+1]})
 	}

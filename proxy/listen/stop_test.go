@@ -2,6 +2,7 @@ package listen
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"io"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/quic-go/quic-go"
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 )
@@ -63,26 +65,89 @@ func stuck() map[string]func(t *testing.T, r *running) {
 			}
 		}
 	}
+	asks3 := func(request []byte, end, answered bool) func(*testing.T, *running) {
+		return func(t *testing.T, r *running) {
+			stream, err := r.quic(t).OpenStreamSync(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = stream.SetDeadline(time.Now().Add(20 * time.Second))
+			if _, err := stream.Write(request); err != nil {
+				t.Fatal(err)
+			}
+			if end {
+				_ = stream.Close()
+			}
+			if answered {
+				if _, err := stream.Read(make([]byte, 1)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
 	const host = " HTTP/1.1\r\nHost: a.test\r\n"
 	return map[string]func(*testing.T, *running){
-		"silent":               func(t *testing.T, r *running) { dialled(t, r.http, ""); dialled(t, r.https, "") },
-		"half a handshake":     func(t *testing.T, r *running) { dialled(t, r.https, "\x16\x03\x01\x02\x00\x01") },
-		"handshake, no more":   func(t *testing.T, r *running) { secure(t, r, "http/1.1"); secure(t, r, "h2") },
-		"h1 half a head":       says("GET /"+host, ""),
-		"h1 at rest":           says("GET /"+host+"\r\n", "\r\n\r\n"),
-		"h1 waiting":           says("GET /wait"+host+"\r\n", "started"),
-		"h1 half a body":       says("POST /read"+host+"Content-Length: 9\r\n\r\nhalf", "started"),
-		"h1 not reading":       says("GET /write"+host+"\r\n", "started"),
-		"h1 hijacked":          says("GET /hijack"+host+"\r\n", "started"),
-		"h1 refused, lingers":  says("GET"+host+"\r\n", "\r\n\r\n"),
-		"h1 chunk without end": says("POST /read"+host+"Transfer-Encoding: chunked\r\n\r\n4\r\nhal", "started"),
-		"h2 no request":        multiplexed("", true, true, false),
-		"h2 half a head":       multiplexed("/", true, false, false),
-		"h2 at rest":           multiplexed("/", true, true, true),
-		"h2 waiting":           multiplexed("/wait", true, true, true),
-		"h2 half a body":       multiplexed("/read", false, true, true),
-		"h2 not reading":       multiplexed("/write", true, true, true),
+		"silent":                func(t *testing.T, r *running) { dialled(t, r.http, ""); dialled(t, r.https, "") },
+		"half a handshake":      func(t *testing.T, r *running) { dialled(t, r.https, "\x16\x03\x01\x02\x00\x01") },
+		"handshake, no more":    func(t *testing.T, r *running) { secure(t, r, "http/1.1"); secure(t, r, "h2") },
+		"h1 half a head":        says("GET /"+host, ""),
+		"h1 at rest":            says("GET /"+host+"\r\n", "\r\n\r\n"),
+		"h1 waiting":            says("GET /wait"+host+"\r\n", "started"),
+		"h1 half a body":        says("POST /read"+host+"Content-Length: 9\r\n\r\nhalf", "started"),
+		"h1 not reading":        says("GET /write"+host+"\r\n", "started"),
+		"h1 hijacked":           says("GET /hijack"+host+"\r\n", "started"),
+		"h1 refused, lingers":   says("GET"+host+"\r\n", "\r\n\r\n"),
+		"h1 chunk without end":  says("POST /read"+host+"Transfer-Encoding: chunked\r\n\r\n4\r\nhal", "started"),
+		"h2 no request":         multiplexed("", true, true, false),
+		"h2 half a head":        multiplexed("/", true, false, false),
+		"h2 at rest":            multiplexed("/", true, true, true),
+		"h2 waiting":            multiplexed("/wait", true, true, true),
+		"h2 half a body":        multiplexed("/read", false, true, true),
+		"h2 not reading":        multiplexed("/write", true, true, true),
+		"h3 half a handshake":   deaf,
+		"h3 no request":         func(t *testing.T, r *running) { r.quic(t) },
+		"h3 half a head":        asks3(head3("GET", "/")[:9], false, false),
+		"h3 at rest":            asks3(head3("GET", "/"), true, true),
+		"h3 waiting":            asks3(head3("GET", "/wait"), true, true),
+		"h3 waiting for a body": asks3(head3("GET", "/"), false, false),
+		"h3 half a body":        asks3(append(head3("POST", "/read"), 0, 9, 'h', 'a', 'l', 'f'), false, true),
+		"h3 not reading":        asks3(head3("GET", "/write"), true, true),
 	}
+}
+
+// deaf begins a handshake of QUIC and hears no answer.
+func deaf(t *testing.T, r *running) {
+	socket, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := make(chan struct{})
+	transport := &quic.Transport{Conn: deafened{socket, gone}}
+	ctx, cancel := context.WithCancel(context.Background())
+	var dialling sync.WaitGroup
+	dialling.Go(func() {
+		to, _ := net.ResolveUDPAddr("udp", r.https)
+		_, _ = transport.Dial(ctx, to, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h3"}}, nil)
+	})
+	t.Cleanup(func() {
+		cancel()
+		dialling.Wait()
+		close(gone)
+		socket.Close()
+		_ = transport.Close()
+	})
+	eventually(t, "the handshake to begin", func() bool { return r.Server.quic.shaking.Load() > 0 })
+}
+
+// deafened is a socket on which nothing is heard.
+type deafened struct {
+	net.PacketConn
+	gone chan struct{}
+}
+
+func (d deafened) ReadFrom([]byte) (int, net.Addr, error) {
+	<-d.gone
+	return 0, nil, net.ErrClosed
 }
 
 // read reads up to and with a text.
@@ -143,7 +208,7 @@ func TestAStopEndsInWhateverStateConnectionsAre(t *testing.T) {
 	ends := func(reach func(*testing.T, *running)) func(*testing.T) {
 		return func(t *testing.T) {
 			t.Parallel()
-			r := run(t, Options{ShutdownTimeout: 200 * time.Millisecond, HandshakeTimeout: time.Hour, RequestHeaderTimeout: time.Hour, IdleTimeout: time.Hour}, busybody)
+			r := run(t, Options{HTTP3: true, ShutdownTimeout: 200 * time.Millisecond, HandshakeTimeout: time.Hour, RequestHeaderTimeout: time.Hour, IdleTimeout: time.Hour}, busybody)
 			reach(t, r)
 			began := time.Now()
 			stopped := make(chan struct{})
