@@ -6,11 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/goccy/go-yaml/ast"
-
-	"github.com/sallyport/sallyport/config/secret"
 )
 
 // decoder fills the configuration types from a syntax tree. It goes on after a
@@ -24,35 +21,6 @@ type decoder struct {
 	known map[reflect.Type]*grammar
 }
 
-// grammar is what is known of a struct type, which is asked for each of
-// thousands of sites.
-type grammar struct {
-	fields []field
-	blank  reflect.Value // a value of which nothing is in the file
-	toggle int           // index of the field Off, -1 for none
-}
-
-func (d *decoder) grammarOf(t reflect.Type) *grammar {
-	g, ok := d.known[t]
-	if !ok {
-		g = &grammar{fields: fieldsOf(t), blank: reflect.New(t).Elem(), toggle: -1}
-		for _, f := range g.fields {
-			d.fillField(g.blank.FieldByIndex(f.index), f)
-		}
-		if off, ok := t.FieldByName("Off"); ok && off.Type.Kind() == reflect.Bool {
-			g.toggle = off.Index[0]
-		}
-		if d.known == nil {
-			d.known = make(map[reflect.Type]*grammar)
-		}
-		d.known[t] = g
-	}
-	return g
-}
-
-// fieldsOf is the function of that name, asked once for each type.
-func (d *decoder) fieldsOf(t reflect.Type) []field { return d.grammarOf(t).fields }
-
 // slot is where a value stands: its path, its place for problems, and the
 // field of the grammar that it fills.
 type slot struct {
@@ -60,78 +28,6 @@ type slot struct {
 	at    span
 	field field
 }
-
-// field is what the struct tags say about one key.
-type field struct {
-	index  []int    // for reflect's FieldByIndex: embedded structs lend their keys
-	key    string   // `yaml`
-	def    string   // `default`: the text that stands in for a missing key
-	enum   []string // `enum`: the words allowed, separated by commas
-	min    string   // `min`: the least number, size or duration
-	path   bool     // `kind:"path"`: a file name, made absolute
-	off    bool     // `kind:"off"`: the word off is a value too
-	stream bool     // `kind:"stream"`: the words stderr and stdout are, and no file names
-
-	template bool // `kind:"template"`: a text with placeholders, {{ and $path included
-	lines    bool // `kind:"lines"`: may have several lines
-}
-
-// parseKind reads the `kind` tag: "path", "off", or both with a comma between.
-func (f *field) parseKind(tag string) {
-	for kind := range strings.SplitSeq(tag, ",") {
-		f.path = f.path || kind == "path"
-		f.off = f.off || kind == off
-		f.stream = f.stream || kind == "stream"
-		f.template = f.template || kind == "template"
-		f.lines = f.lines || kind == "lines"
-	}
-}
-
-// fieldsOf returns the keys that a struct type takes, in the order of the type.
-func fieldsOf(t reflect.Type) []field {
-	var fields []field
-	for i := range t.NumField() {
-		if t.Field(i).Anonymous {
-			for _, f := range fieldsOf(t.Field(i).Type) {
-				f.index = append([]int{i}, f.index...)
-				fields = append(fields, f)
-			}
-			continue
-		}
-		tag := t.Field(i).Tag
-		key := tag.Get("yaml")
-		if key == "" || key == "-" {
-			continue
-		}
-		f := field{index: []int{i}, key: key, def: tag.Get("default"), min: tag.Get("min")}
-		f.parseKind(tag.Get("kind"))
-		if enum := tag.Get("enum"); enum != "" {
-			f.enum = strings.Split(enum, ",")
-		}
-		fields = append(fields, f)
-	}
-	return fields
-}
-
-// The types that have forms of their own in the file.
-var (
-	durationType  = reflect.TypeFor[time.Duration]()
-	sizeType      = reflect.TypeFor[Size]()
-	secretType    = reflect.TypeFor[secret.Text]()
-	addressesType = reflect.TypeFor[Addresses]()
-	sitesType     = reflect.TypeFor[[]Site]()
-	tlsType       = reflect.TypeFor[TLS]()
-	upstreamsType = reflect.TypeFor[[]Upstream]()
-	serverType    = reflect.TypeFor[Server]()
-	siteType      = reflect.TypeFor[Site]()
-	textsType     = reflect.TypeFor[Texts]()
-	pairsType     = reflect.TypeFor[Pairs]()
-	usersType     = reflect.TypeFor[Users]()
-	redirectType  = reflect.TypeFor[Redirect]()
-	respondType   = reflect.TypeFor[Respond]()
-	filesType     = reflect.TypeFor[Files]()
-	closedType    = reflect.TypeFor[Maintenance]()
-)
 
 func (d *decoder) fail(at span, path, message, hint string) {
 	d.doubtful[path] = true
@@ -148,58 +44,10 @@ func (d *decoder) value(n ast.Node, v reflect.Value, s slot) {
 	if d.handlingForm(n, &v, &s) {
 		return
 	}
-	switch v.Type() {
-	case secretType:
-		d.secret(n, v, s)
+	if d.ownForm(n, v, s) {
 		return
-	case addressesType:
-		d.addresses(n, v, s)
-		return
-	case sitesType:
-		d.sites(n, v, s)
-		return
-	case upstreamsType:
-		d.upstreams(n, v, s)
-		return
-	case textsType:
-		d.texts(n, v, s)
-		return
-	case pairsType:
-		d.pairs(n, v, s)
-		return
-	case usersType:
-		d.users(n, v, s)
-		return
-	case serverType:
-		if text, at, ok := torn(n); ok {
-			d.fill(v)
-			d.src.mark(s.path, at)
-			v.FieldByName("URL").SetString(text)
-			return
-		}
-		if _, scalar := scalarText(n); scalar {
-			d.fill(v)
-			v = v.FieldByName("URL")
-			s.field = d.fieldsOf(serverType)[0]
-		}
-	case tlsType:
-		if _, scalar := scalarText(n); scalar {
-			v = v.FieldByName("Issuer")
-			s.field = d.fieldsOf(tlsType)[0]
-		}
-	case filesType:
-		v, s = d.short(n, v, s, "root")
-	case closedType:
-		v, s = d.short(n, v, s, "file")
-	case redirectType:
-		v, s = d.short(n, v, s, "to")
-	case respondType:
-		word := "body"
-		if _, number := n.(*ast.IntegerNode); number {
-			word = "status"
-		}
-		v, s = d.short(n, v, s, word)
 	}
+	v, s = d.shortForm(n, v, s)
 	switch v.Kind() {
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
@@ -217,6 +65,69 @@ func (d *decoder) value(n ast.Node, v reflect.Value, s slot) {
 	default:
 		d.scalar(n, v, s)
 	}
+}
+
+// ownForm decodes a type that is not written as its kind would be. It reports
+// false for the rest.
+func (d *decoder) ownForm(n ast.Node, v reflect.Value, s slot) bool {
+	switch v.Type() {
+	case secretType:
+		d.secret(n, v, s)
+	case addressesType:
+		d.addresses(n, v, s)
+	case sitesType:
+		d.sites(n, v, s)
+	case upstreamsType:
+		d.upstreams(n, v, s)
+	case textsType:
+		d.texts(n, v, s)
+	case pairsType:
+		d.pairs(n, v, s)
+	case usersType:
+		d.users(n, v, s)
+	case serverType:
+		text, at, ok := torn(n)
+		if !ok {
+			return false
+		}
+		d.fill(v)
+		d.src.mark(s.path, at)
+		v.FieldByName("URL").SetString(text)
+	default:
+		return false
+	}
+	return true
+}
+
+// shortForm returns the field of a mapping that a plain value in its place
+// means, and v itself where that is not so.
+func (d *decoder) shortForm(n ast.Node, v reflect.Value, s slot) (reflect.Value, slot) {
+	switch v.Type() {
+	case serverType:
+		if _, scalar := scalarText(n); scalar {
+			d.fill(v)
+			v = v.FieldByName("URL")
+			s.field = d.fieldsOf(serverType)[0]
+		}
+	case tlsType:
+		if _, scalar := scalarText(n); scalar {
+			v = v.FieldByName("Issuer")
+			s.field = d.fieldsOf(tlsType)[0]
+		}
+	case filesType:
+		return d.short(n, v, s, "root")
+	case closedType:
+		return d.short(n, v, s, "file")
+	case redirectType:
+		return d.short(n, v, s, "to")
+	case respondType:
+		word := "body"
+		if _, number := n.(*ast.IntegerNode); number {
+			word = "status"
+		}
+		return d.short(n, v, s, word)
+	}
+	return v, s
 }
 
 // unwrap takes off what YAML may put around a value and we do not support, and
@@ -303,24 +214,6 @@ func (d *decoder) key(entry *ast.MappingValueNode, s slot) (key string, at span,
 		return "", at, false
 	}
 	return key, at, true
-}
-
-// fill makes v a struct of which nothing is in the file.
-func (d *decoder) fill(v reflect.Value) { v.Set(d.grammarOf(v.Type()).blank) }
-
-// fillField gives a key that is not in the file its default, which is read as
-// if it had been written.
-func (d *decoder) fillField(v reflect.Value, f field) {
-	switch {
-	case v.Type() == addressesType && f.def != "":
-		v.Set(reflect.ValueOf(Addresses{f.def}))
-	case f.def != "":
-		if wrong := d.assign(v, f.def, f); wrong != nil {
-			panic(fmt.Sprintf("config: the default of %s: %s", f.key, wrong.message)) // TestDefaults
-		}
-	case v.Kind() == reflect.Struct && v.Type() != secretType:
-		d.fill(v)
-	}
 }
 
 // list decodes a sequence.

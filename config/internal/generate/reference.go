@@ -130,6 +130,45 @@ func anchor(heading string) string {
 	return strings.ToLower(strings.NewReplacer(".", "", "[", "", "]", "").Replace(heading))
 }
 
+// words says what the value of a Go type is in the file.
+var words = map[string]string{
+	"string":           "text",
+	"bool":             "`true` or `false`",
+	"int":              "whole number",
+	"float64":          "number",
+	"time.Duration":    "duration",
+	"Size":             "size",
+	"secret.Text":      "secret text",
+	"[]string":         "list of texts",
+	"[]Site":           "mapping of names to sites",
+	"[]Upstream":       "mapping of names to upstreams",
+	"[]Server":         "list of addresses or mappings",
+	"[]RateLimit":      "mapping of names to rate limits",
+	"RateLimits":       "name, mapping, or list of both",
+	"CookieRules":      "mapping, or list of mappings",
+	"*SecurityHeaders": "`true`, `false`, or a mapping",
+	"*CORS":            "`true`, `false`, or a mapping",
+	"*Compress":        "`true`, `false`, or a mapping",
+	"*BufferRequest":   "`true`, `false`, or a mapping",
+	"*Concurrency":     "whole number, or a mapping",
+	"*Mirror":          "text, or a mapping",
+	"*Size":            "size",
+	"*time.Duration":   "duration",
+	"*bool":            "`true` or `false`",
+	"Texts":            "text, or list of texts",
+	"Pairs":            "mapping of names to texts",
+	"Users":            "mapping of names to hashes",
+	"*BasicAuth":       "mapping, or `off`",
+	"*ForwardAuth":     "mapping, or `off`",
+	"*JWT":             "mapping, or `off`",
+	"*Redirect":        "text, or a mapping",
+	"*Files":           "path, or a mapping",
+	"*Maintenance":     "path, or a mapping",
+	"*Respond":         "status, text, or a mapping",
+	"TLS":              "`acme`, `internal`, or a mapping",
+	"Addresses":        "address, or list of addresses",
+}
+
 // typeWords says in words what a key's value is.
 func (g *grammar) typeWords(k key) string {
 	switch {
@@ -144,68 +183,11 @@ func (g *grammar) typeWords(k key) string {
 	case k.isPath:
 		return "path"
 	}
-	switch k.goType {
-	case "string":
-		return "text"
-	case "bool":
-		return "`true` or `false`"
-	case "int":
-		return "whole number"
-	case "float64":
-		return "number"
-	case "time.Duration":
-		return "duration"
-	case "Size":
-		return "size"
-	case "secret.Text":
-		return "secret text"
-	case "[]string":
-		return "list of texts"
-	case "Addresses":
-		if k.orOff {
-			return "address, list of addresses, or `off`"
-		}
-		return "address, or list of addresses"
-	case "[]Site":
-		return "mapping of names to sites"
-	case "[]Upstream":
-		return "mapping of names to upstreams"
-	case "[]Server":
-		return "list of addresses or mappings"
-	case "[]RateLimit":
-		return "mapping of names to rate limits"
-	case "RateLimits":
-		return "name, mapping, or list of both"
-	case "CookieRules":
-		return "mapping, or list of mappings"
-	case "*SecurityHeaders", "*CORS", "*Compress", "*BufferRequest":
-		return "`true`, `false`, or a mapping"
-	case "*Concurrency":
-		return "whole number, or a mapping"
-	case "*Mirror":
-		return "text, or a mapping"
-	case "*Size":
-		return "size"
-	case "*time.Duration":
-		return "duration"
-	case "*bool":
-		return "`true` or `false`"
-	case "Texts":
-		return "text, or list of texts"
-	case "Pairs":
-		return "mapping of names to texts"
-	case "Users":
-		return "mapping of names to hashes"
-	case "*BasicAuth", "*ForwardAuth", "*JWT":
-		return "mapping, or `off`"
-	case "*Redirect":
-		return "text, or a mapping"
-	case "*Files", "*Maintenance":
-		return "path, or a mapping"
-	case "*Respond":
-		return "status, text, or a mapping"
-	case "TLS":
-		return "`acme`, `internal`, or a mapping"
+	if k.goType == "Addresses" && k.orOff {
+		return "address, list of addresses, or `off`"
+	}
+	if known, ok := words[k.goType]; ok {
+		return known
 	}
 	inner, _, list := g.item(k)
 	switch {

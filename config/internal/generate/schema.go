@@ -76,18 +76,42 @@ func (g *grammar) property(k key) (object, error) {
 	return schema, nil
 }
 
+// value returns the schema of a key's value without its default.
 func (g *grammar) value(k key) (object, error) {
-	text := object{"type": "string", "minLength": 1}
+	if schema, err := plain(k); schema != nil || err != nil {
+		return schema, err
+	}
+	if schema := g.named(k); schema != nil {
+		return schema, nil
+	}
+	if schema := short(k); schema != nil {
+		return schema, nil
+	}
+	inner, name, list := g.item(k)
+	switch {
+	case inner == nil:
+		return nil, fmt.Errorf("the generator does not know the type %s", k.goType)
+	case list:
+		return listOf(reference(name)), nil
+	case inner.toggle:
+		return either(object{"type": "boolean"}, reference(name)), nil
+	}
+	return reference(name), nil
+}
+
+// plain is value for what is written without keys of its own; nil for the rest.
+func plain(k key) (object, error) {
+	word := freeText()
+	if len(k.enum) > 0 {
+		word = object{"enum": k.enum}
+	}
 	switch k.goType {
 	case "string", "Issuer":
-		switch {
-		case len(k.enum) > 0:
-			return object{"enum": k.enum}, nil
-		case k.orOff:
-			return object{"anyOf": []object{text, {"const": false}}}, nil
+		if len(k.enum) == 0 && k.orOff {
+			return either(word, object{"const": false}), nil
 		}
-		return text, nil
-	case "bool":
+		return word, nil
+	case "bool", "*bool":
 		return object{"type": "boolean"}, nil
 	case "int":
 		least, err := strconv.Atoi(k.min)
@@ -98,76 +122,76 @@ func (g *grammar) value(k key) (object, error) {
 	case "float64":
 		return object{"type": "number"}, nil
 	case "time.Duration", "*time.Duration":
-		return object{"anyOf": []object{{"type": "string", "pattern": durationPattern}, {"const": 0}}}, nil
+		return either(object{"type": "string", "pattern": durationPattern}, object{"const": 0}), nil
 	case "Size", "*Size":
-		return object{"anyOf": []object{{"type": "string", "pattern": sizePattern}, {"type": "integer", "minimum": 0}}}, nil
+		return either(object{"type": "string", "pattern": sizePattern}, object{"type": "integer", "minimum": 0}), nil
 	case "secret.Text":
-		return object{"type": "string", "minLength": 1, "writeOnly": true}, nil
-	case "*bool":
-		return object{"type": "boolean"}, nil
+		return secretText(), nil
 	case "Texts":
-		if len(k.enum) > 0 {
-			text = object{"enum": k.enum}
-		}
-		return object{"anyOf": []object{text, {"type": "array", "items": text}}}, nil
-	case "Pairs":
-		return object{"type": "object", "additionalProperties": object{"type": []string{"string", "number"}}}, nil
-	case "Users":
-		return object{"type": "object", "minProperties": 1, "additionalProperties": object{"type": "string", "minLength": 1, "writeOnly": true}}, nil
-	case "*BasicAuth", "*ForwardAuth", "*JWT":
-		return object{"anyOf": []object{{"enum": []any{"off", false}}, reference(strings.TrimPrefix(k.goType, "*"))}}, nil
-	case "[]RateLimit":
-		return object{"type": "object", "additionalProperties": reference("RateLimit")}, nil
-	case "RateLimits":
-		one := object{"anyOf": []object{text, reference("RateLimit")}}
-		return object{"anyOf": []object{text, reference("RateLimit"), {"type": "array", "items": one}}}, nil
-	case "CookieRules":
-		return object{"anyOf": []object{reference("CookieRule"), {"type": "array", "items": reference("CookieRule")}}}, nil
-	case "*SecurityHeaders", "*CORS", "*Compress", "*BufferRequest":
-		return object{"anyOf": []object{{"type": "boolean"}, reference(strings.TrimPrefix(k.goType, "*"))}}, nil
-	case "*Concurrency":
-		return object{"anyOf": []object{{"type": "integer", "minimum": 0}, reference("Concurrency")}}, nil
-	case "*Mirror":
-		return object{"anyOf": []object{text, reference("Mirror")}}, nil
-	case "*Redirect":
-		return object{"anyOf": []object{text, reference("Redirect")}}, nil
-	case "*Files":
-		return object{"anyOf": []object{text, reference("Files")}}, nil
-	case "*Maintenance":
-		return object{"anyOf": []object{text, reference("Maintenance")}}, nil
-	case "*Respond":
-		return object{"anyOf": []object{text, {"type": "integer", "minimum": 200, "maximum": 599}, reference("Respond")}}, nil
+		return either(word, listOf(word)), nil
 	case "[]string":
-		if len(k.enum) > 0 {
-			text = object{"enum": k.enum}
-		}
-		return object{"type": "array", "items": text}, nil
+		return listOf(word), nil
 	case "Addresses":
-		forms := []object{text, {"type": "array", "items": text}}
+		forms := []object{freeText(), listOf(freeText())}
 		if k.orOff {
 			forms = append(forms, object{"const": false})
 		}
-		return object{"anyOf": forms}, nil
-	case "[]Site":
-		return object{"type": "object", "minProperties": 1, "additionalProperties": object{"anyOf": []object{text, reference("Site")}}}, nil
-	case "[]Upstream":
-		return object{"type": "object", "additionalProperties": reference("Upstream")}, nil
-	case "[]Server":
-		return object{"type": "array", "minItems": 1, "items": object{"anyOf": []object{text, reference("Server")}}}, nil
-	case "TLS":
-		return object{"anyOf": []object{{"enum": g.issuers()}, reference("TLS")}}, nil
+		return either(forms...), nil
 	}
-	inner, name, list := g.item(k)
-	switch {
-	case inner == nil:
-		return nil, fmt.Errorf("the generator does not know the type %s", k.goType)
-	case list:
-		return object{"type": "array", "items": reference(name)}, nil
-	case inner.toggle:
-		return object{"anyOf": []object{{"type": "boolean"}, reference(name)}}, nil
-	}
-	return reference(name), nil
+	return nil, nil
 }
+
+// named is value for mappings whose keys are names, and lists in which an item
+// has a short form; nil for the rest.
+func (g *grammar) named(k key) object {
+	switch k.goType {
+	case "Pairs":
+		return object{"type": "object", "additionalProperties": object{"type": []string{"string", "number"}}}
+	case "Users":
+		return object{"type": "object", "minProperties": 1, "additionalProperties": secretText()}
+	case "[]RateLimit":
+		return object{"type": "object", "additionalProperties": reference("RateLimit")}
+	case "[]Site":
+		return object{"type": "object", "minProperties": 1, "additionalProperties": either(freeText(), reference("Site"))}
+	case "[]Upstream":
+		return object{"type": "object", "additionalProperties": reference("Upstream")}
+	case "[]Server":
+		servers := listOf(either(freeText(), reference("Server")))
+		servers["minItems"] = 1
+		return servers
+	case "RateLimits":
+		return either(freeText(), reference("RateLimit"), listOf(either(freeText(), reference("RateLimit"))))
+	case "CookieRules":
+		return either(reference("CookieRule"), listOf(reference("CookieRule")))
+	case "TLS":
+		return either(object{"enum": g.issuers()}, reference("TLS"))
+	}
+	return nil
+}
+
+// short is value for mappings that a text, a number or a switch may stand for;
+// nil for the rest.
+func short(k key) object {
+	whole := reference(strings.TrimPrefix(k.goType, "*"))
+	switch k.goType {
+	case "*BasicAuth", "*ForwardAuth", "*JWT":
+		return either(object{"enum": []any{"off", false}}, whole)
+	case "*SecurityHeaders", "*CORS", "*Compress", "*BufferRequest":
+		return either(object{"type": "boolean"}, whole)
+	case "*Concurrency":
+		return either(object{"type": "integer", "minimum": 0}, whole)
+	case "*Mirror", "*Redirect", "*Files", "*Maintenance":
+		return either(freeText(), whole)
+	case "*Respond":
+		return either(freeText(), object{"type": "integer", "minimum": 200, "maximum": 599}, whole)
+	}
+	return nil
+}
+
+func freeText() object              { return object{"type": "string", "minLength": 1} }
+func secretText() object            { return object{"type": "string", "minLength": 1, "writeOnly": true} }
+func listOf(item object) object     { return object{"type": "array", "items": item} }
+func either(forms ...object) object { return object{"anyOf": forms} }
 
 // issuers returns the words that may stand for a whole TLS mapping.
 func (g *grammar) issuers() []string {
