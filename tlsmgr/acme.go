@@ -251,4 +251,6 @@ func recovered(logger *zap.Logger, doing string, err *error) {
 
 // StorageKey is the name of the folder, below certificates, in which the storage
 // has those of this CA.
-func (s ACMESettings) StorageKey() string { return (&engine{settings: s}).issuerKey() }
+func (s ACMESettings) StorageKey() string {
+	return certmagic.StorageKeys.Safe((&engine{settings: s}).issuerKey()) // a port's colon is not kept
+}

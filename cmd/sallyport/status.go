@@ -2,11 +2,13 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"time"
 
 	"github.com/sallyport/sallyport/config"
 	"github.com/sallyport/sallyport/proxy/admin"
+	"github.com/sallyport/sallyport/proxy/failure"
 	"github.com/sallyport/sallyport/proxy/listen"
 	"github.com/sallyport/sallyport/proxy/metrics"
 	"github.com/sallyport/sallyport/proxy/upstream"
@@ -137,7 +139,7 @@ func certificateStatus(from tlsmgr.Status, now time.Time) admin.Certificate {
 		NotAfter: moment(from.NotAfter), Next: moment(from.NextAttempt), Attempts: from.Attempts, Error: from.LastError, Hint: from.Hint,
 	}
 	if c.Serves {
-		days := int(from.NotAfter.Sub(now).Hours() / 24)
+		days := int(math.Floor(from.NotAfter.Sub(now).Hours() / 24)) // an hour too late is -1
 		c.DaysLeft = &days
 	}
 	return c
@@ -166,7 +168,7 @@ func memberStatus(from upstream.MemberStatus) admin.Member {
 		m.State = "down"
 	}
 	if from.Cause != nil {
-		m.Cause = from.Cause.Error()
+		m.Cause, m.Hint = from.Cause.Error(), failure.OfServer(from.Cause).Hint
 	}
 	return m
 }

@@ -113,7 +113,7 @@ type Certificate struct {
 	Credential string     `json:"credential,omitempty"`
 	CoveredBy  string     `json:"covered_by,omitempty"`
 	NotAfter   *time.Time `json:"not_after,omitempty"`
-	DaysLeft   *int       `json:"days_left,omitempty"`
+	DaysLeft   *int       `json:"days_left,omitempty"` // whole ones; negative: expired
 	Next       *time.Time `json:"next_attempt,omitempty"`
 	Attempts   int        `json:"failed_attempts,omitempty"`
 	Error      string     `json:"error,omitempty"`
@@ -144,6 +144,7 @@ type Member struct {
 	State    string     `json:"state"` // up, down, draining
 	Since    *time.Time `json:"since,omitempty"`
 	Cause    string     `json:"cause,omitempty"` // of being down
+	Hint     string     `json:"hint,omitempty"`  // what to do about it
 	UnderWay int        `json:"under_way"`
 	Waiting  int        `json:"waiting"`
 	Weight   int        `json:"weight"`

@@ -275,10 +275,7 @@ func (c *credential) to(m *Mux, zone string) (*access, error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.token.Equal(token) || c.access == nil {
-		c.token, c.access = token, make(map[string]*access)
-		c.used, c.failure = time.Time{}, nil
-	}
+	c.hold(token)
 	a := c.access[zone]
 	if a == nil {
 		a = &access{zone: zone, client: &client{endpoint: c.endpoint, token: token, zone: zone}}
@@ -286,6 +283,23 @@ func (c *credential) to(m *Mux, zone string) (*access, error) {
 		c.access[zone] = a
 	}
 	return a, nil
+}
+
+// hold makes token the one that everything else is about. c.mu is held.
+func (c *credential) hold(token secret.Text) {
+	if !c.token.Equal(token) || c.access == nil {
+		c.token, c.access = token, make(map[string]*access)
+		c.used, c.failure = time.Time{}, nil
+	}
+}
+
+// looked notes what came of a preflight with token: orders that it keeps from
+// being made use the token for nothing else.
+func (c *credential) looked(token secret.Text, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.hold(token)
+	c.used, c.failure = time.Now(), err
 }
 
 // settle looks at how a call with a went, and forgets a when the API refused it:

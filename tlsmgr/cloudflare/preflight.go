@@ -161,6 +161,7 @@ func (m *Mux) preflight(ctx context.Context, c *credential) (r Report) {
 		return r
 	}
 	r.Fingerprint = token.Fingerprint()
+	defer func() { c.looked(token, r.Err()) }()
 	whole := &client{endpoint: c.endpoint, token: token}
 	verdict := whole.verify(ctx, "/user/tokens/verify")
 	if verdict != nil && Temporary(verdict) {

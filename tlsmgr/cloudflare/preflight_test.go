@@ -123,6 +123,9 @@ func TestPreflightAnswersInPlainWords(t *testing.T) {
 			if r.Temporary() != c.temporary {
 				t.Errorf("Temporary is %v", r.Temporary())
 			}
+			if known := s.Status()[0]; known.Used.IsZero() || (known.Err != nil) != (r.Err() != nil) {
+				t.Errorf("status knows %+v of %v", known, r.Err())
+			}
 			for _, zone := range append(both, "SUB.example.com.") {
 				if blocked := slices.Contains(c.blocks, strings.ToLower(strings.TrimSuffix(zone, "."))); (r.Blocks(zone) != nil) != blocked {
 					t.Errorf("Blocks(%s) is %v", zone, r.Blocks(zone))

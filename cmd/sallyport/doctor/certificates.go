@@ -20,11 +20,27 @@ import (
 
 // This file looks at the certificates that are stored, and those to come.
 
-// Let's Encrypt's limit on new certificates under one registered domain.
-const (
-	weeklyCertificates = 50
-	week               = 7 * 24 * time.Hour
-)
+// week is the time that limits per domain count.
+const week = 7 * 24 * time.Hour
+
+// limit is what a CA gives: certificates under one registered domain in a week,
+// and orders of one account in three hours.
+type limit struct {
+	ca                string
+	perDomain, orders int
+}
+
+// limitOf returns the limits of the CA with that directory, as it publishes them;
+// false where it publishes none that we know of.
+func limitOf(directory string) (limit, bool) {
+	switch directory {
+	case "https://acme-v02.api.letsencrypt.org/directory": // https://letsencrypt.org/docs/rate-limits/
+		return limit{"Let's Encrypt", 50, 300}, true
+	case "https://acme-staging-v02.api.letsencrypt.org/directory": // https://letsencrypt.org/docs/staging-environment/
+		return limit{"Let's Encrypt's staging", 30_000, 1500}, true
+	}
+	return limit{}, false
+}
 
 // mostCertificate bounds what is read of one file.
 const mostCertificate = 1 << 20
@@ -89,7 +105,7 @@ func (d *doctor) certificates(context.Context) []Finding {
 			continue
 		}
 		left, life := leaf.NotAfter.Sub(now), leaf.NotAfter.Sub(leaf.NotBefore)
-		cure := "sallyport certs shows why it is not renewed; sallyport renew " + entry.Name + " tries at once"
+		cure := "sallyport certs shows why it is not renewed; sallyport renew '" + entry.Name + "' tries at once"
 		if d.running == nil {
 			cure = "start sallyport: it renews what is due"
 		}
@@ -113,10 +129,11 @@ func (d *doctor) certificates(context.Context) []Finding {
 	return list
 }
 
-// rateLimit compares what is to be ordered with what Let's Encrypt gives in a
-// week. It knows only of what this storage has; other machines count too.
+// rateLimit compares what is to be ordered with what the CA gives in a week.
+// It knows only of what this storage has; other machines count too.
 func (d *doctor) rateLimit(context.Context) []Finding {
-	if d.Config.ACME.CA != "letsencrypt" {
+	names := d.ordered()
+	if len(names) == 0 {
 		return nil
 	}
 	have := d.stored()
@@ -132,28 +149,38 @@ func (d *doctor) rateLimit(context.Context) []Finding {
 		}
 		return domains[name]
 	}
+	recent, wanted := 0, 0
 	for name, leaf := range have {
 		if time.Since(leaf.NotBefore) < week {
 			of(name).recent++
+			recent++
 		}
 	}
-	for _, entry := range d.ordered() {
+	for _, entry := range names {
 		if have[entry.Name] == nil {
 			of(entry.Name).wanted++
+			wanted++
 		}
+	}
+	gives, known := limitOf(d.Settings.ACME.Directory)
+	if !known {
+		return []Finding{found(Note, "", "what is left of its rate limit is unknown for this CA, %s: %d certificates in the last 7 days and %d to order", d.Settings.ACME.Directory, recent, wanted)}
 	}
 	var list []Finding
 	for domain, n := range domains {
-		used := fmt.Sprintf("%s: %d certificates in the last 7 days and %d to order, of %d that Let's Encrypt gives in that time", domain, n.recent, n.wanted, weeklyCertificates)
+		used := fmt.Sprintf("%s: %d certificates in the last 7 days and %d to order, of %d that %s gives in that time", domain, n.recent, n.wanted, gives.perDomain, gives.ca)
 		switch {
-		case n.recent+n.wanted > weeklyCertificates:
+		case n.recent+n.wanted > gives.perDomain:
 			list = append(list, found(Warning, "a wildcard (\"*."+domain+"\") covers all names one label below with one certificate; the rest is ordered as the limit allows", "%s", used))
-		case n.recent+n.wanted > weeklyCertificates*4/5:
+		case n.recent+n.wanted > gives.perDomain*4/5:
 			list = append(list, found(Note, "", "%s", used))
 		}
 	}
-	if len(list) == 0 && len(domains) > 0 {
-		list = append(list, found(OK, "", "enough left of what Let's Encrypt gives in a week"))
+	if wanted > gives.orders {
+		list = append(list, found(Note, "", "%d certificates to order, and %s takes %d orders of one account in 3 hours: the others follow", wanted, gives.ca, gives.orders))
+	}
+	if len(list) == 0 {
+		list = append(list, found(OK, "", "enough left of what %s gives: %d certificates in the last 7 days and %d to order, of %d for each registered domain, and %d orders in 3 hours", gives.ca, recent, wanted, gives.perDomain, gives.orders))
 	}
 	slices.SortFunc(list, func(a, b Finding) int { return strings.Compare(a.Message, b.Message) })
 	return list

@@ -1,11 +1,13 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 
 	"go.uber.org/zap"
@@ -184,17 +186,20 @@ func (d *doctor) process(ctx context.Context) []Finding {
 	}
 	for _, c := range status.Certificates {
 		switch {
+		case c.Serves && c.DaysLeft != nil && *c.DaysLeft < 0:
+			list = append(list, of(Error, "the certificate of "+c.Name+" has expired, and visitors are warned: "+cmp.Or(c.Error, "its renewal is under way"), c.Hint))
 		case c.Error == "":
 		case c.Serves:
-			list = append(list, of(Warning, fmt.Sprintf("certificate of %s is not renewed (%s left): %s", c.Name, c.Left(), c.Error), c.Hint))
+			list = append(list, of(Warning, fmt.Sprintf("the certificate of %s is not renewed (days left: %s): %s", c.Name, c.Left(), c.Error), c.Hint))
 		default:
-			list = append(list, of(Error, "certificate of "+c.Name+" is not obtained: "+c.Error, c.Hint))
+			list = append(list, of(Error, "the certificate of "+c.Name+" is not obtained: "+c.Error, c.Hint))
 		}
 	}
 	for _, u := range status.Upstreams {
 		for _, m := range u.Servers {
 			if m.State == "down" {
-				list = append(list, of(Error, "server "+m.Address+" is down: "+m.Cause, "sallyport explain URL --online shows which requests go there"))
+				list = append(list, of(Error, "server "+m.Address+" of upstream "+u.Name+" is down: "+strings.TrimPrefix(m.Cause, "server "+m.Address+": "),
+					cmp.Or(m.Hint, "sallyport explain URL --online shows which requests go there")))
 			}
 		}
 	}

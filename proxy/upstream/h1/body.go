@@ -101,7 +101,7 @@ func (x *exchange) Close() error {
 
 // Recycle implements [Recycler].
 func (x *exchange) Recycle() bool {
-	if x.ended != io.EOF || x.using.Load() != closed || x.sender != nil || x.trace != nil || !x.reused {
+	if x.ended != io.EOF || x.using.Load() != closed || x.sender != nil || x.trace != nil || !x.reused || x.shared {
 		return false
 	}
 	t := x.t

@@ -44,6 +44,7 @@ type exchange struct {
 	sender *sender // nil: none was needed, or not yet
 	close  bool    // we said Connection: close
 	reused bool    // c was kept from an exchange before
+	shared bool    // a goroutine of package context may look at the request's context
 
 	patience time.Duration // with the server, until the response's head
 
@@ -78,10 +79,10 @@ func (x *exchange) attempt(c *conn) error {
 	if x.trace != nil && x.trace.GotConn != nil {
 		x.trace.GotConn(httptrace.GotConnInfo{Conn: c.nc, Reused: c.reused, WasIdle: c.reused})
 	}
-	if own, ok := ctx.(interface{ AfterFunc(func()) func() bool }); ok {
+	if own, ok := ctx.(afterFuncer); ok {
 		x.detach = own.AfterFunc(c.interrupt) // without a detour: interrupt does not wait
 	} else if ctx.Done() != nil {
-		x.detach = context.AfterFunc(ctx, c.interrupt)
+		x.detach, x.shared = context.AfterFunc(ctx, c.interrupt), true
 	}
 	var err error
 	if c.reused && c.direct && x.out.body == nil {

@@ -10,7 +10,9 @@ import (
 	"net/http/httptrace"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 )
 
 func TestConnectionIsReused(t *testing.T) {
@@ -293,29 +295,69 @@ func TestOnlyWhatNobodyElseHasIsTakenBack(t *testing.T) {
 		}
 		return res
 	}
+	get := func() *http.Request { return newRequest(context.Background(), "GET", nil) }
 	taken := func(res *http.Response) bool { return res.Body.(Recycler).Recycle() }
 	read := func(res *http.Response) *http.Response { io.Copy(io.Discard, res.Body); return res }
 
-	first := read(ask(get(t)))
+	first := read(ask(get()))
 	if first.Body.Close(); taken(first) {
 		t.Error("on a connection that was made for the request, and so may know its context")
 	}
-	if open := read(ask(get(t))); taken(open) {
+	if open := read(ask(get())); taken(open) {
 		t.Error("before it was closed")
 	}
 	if sent := read(ask(post(t, strings.Repeat("x", 1<<20)))); sent.Body.Close() != nil || taken(sent) {
 		t.Error("while a sender may have the request's body")
 	}
-	whole := read(ask(get(t)))
+	if watched := read(ask(newRequest(t.Context(), "GET", nil))); watched.Body.Close() != nil || taken(watched) {
+		t.Error("while package context may look at the request's")
+	}
+	whole := read(ask(get()))
 	header := whole.Header
 	if whole.Body.Close(); !taken(whole) {
 		t.Error("although it is over")
 	}
-	if again := read(ask(get(t))); header.Get("X-Kept") != "value" || again.StatusCode != 200 {
+	if again := read(ask(get())); header.Get("X-Kept") != "value" || again.StatusCode != 200 {
 		t.Errorf("the header of the one that was given back: %v", header)
 	}
-	half := ask(get(t))
+	half := ask(get())
 	if half.Body.Close(); taken(half) {
 		t.Error("before it was read to its end")
+	}
+}
+
+// calling is a context with an AfterFunc method, and says when somebody waits
+// for its end in another way.
+type calling struct {
+	context.Context
+	waited *atomic.Int32
+}
+
+func (c calling) AfterFunc(func()) func() bool { return func() bool { return true } }
+
+func (c calling) Done() <-chan struct{} {
+	c.waited.Add(1)
+	return c.Context.Done()
+}
+
+// TestNobodyLooksAtAContextThatWasGivenBack: a goroutine of package context that
+// waits for the end of a request may begin to do so after that.
+func TestNobodyLooksAtAContextThatWasGivenBack(t *testing.T) {
+	o := serve(t, answering(okResponse))
+	e := o.engine(t, Options{})
+	fetch(t, e, newRequest(t.Context(), "GET", nil)) // whoever connects may look
+	for _, limited := range []bool{false, true} {
+		var waited atomic.Int32
+		var ctx context.Context = calling{t.Context(), &waited}
+		if limited {
+			ctx = WithResponseHeaderTimeout(ctx, time.Minute)
+		}
+		res, _ := fetch(t, e, newRequest(ctx, "GET", nil))
+		if !res.Body.(Recycler).Recycle() {
+			t.Errorf("limited %t: not taken back", limited)
+		}
+		if n := waited.Load(); n > 0 {
+			t.Errorf("limited %t: %d looks at the context", limited, n)
+		}
 	}
 }

@@ -127,8 +127,9 @@ type Recycler interface {
 	// Recycle takes back the response whose body this is, so that the next one
 	// need not be made anew, and reports whether it has. That takes a response
 	// that was read to its end and closed, over a connection that was kept
-	// before, to a request whose body, if any, was sent with its head: then
-	// nobody else has seen the request or its context, and those are the
+	// before, to a request whose body, if any, was sent with its head, and whose
+	// context never ends or has an AfterFunc method (for others, package context
+	// may have a goroutine that looks at them a little later): then nobody else has seen the request or its context, and those are the
 	// caller's again too. Neither response nor body may be used afterwards; the
 	// header and its values stay as they are.
 	Recycle() bool
