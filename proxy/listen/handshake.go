@@ -55,6 +55,12 @@ func (h *handshaker) Accept() (net.Conn, error) {
 }
 
 func (h *handshaker) shake(plain net.Conn) {
+	select {
+	case <-h.done: // accepted just before, and too late to be cut with the others
+		_ = plain.Close()
+		return
+	default:
+	}
 	if limit := h.timeout(); limit > 0 {
 		_ = plain.SetDeadline(time.Now().Add(limit))
 	}

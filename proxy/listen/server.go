@@ -329,9 +329,9 @@ func (s *Server) lastRequests(ctx context.Context) {
 	defer over.Stop()
 	ticker := time.NewTicker(look)
 	defer ticker.Stop()
-	for before := 0; ; {
+	for before, looked := 0, false; ; looked = true {
 		n := s.conns.count(fresh) + s.conns.count(idle)
-		if n == 0 {
+		if n == 0 && looked { // not at the first look: one may just have been accepted
 			return
 		}
 		if n != before {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/quic-go/quic-go"
+	"go.uber.org/zap"
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 )
@@ -232,4 +233,46 @@ func TestAStopEndsInWhateverStateConnectionsAre(t *testing.T) {
 		t.Run(name, ends(reach))
 	}
 	t.Run("all at once", ends(all))
+}
+
+// late is a listener whose last connection comes out after it was closed: the
+// kernel had given it away, and the one who accepts was slow.
+type late struct {
+	net.Listener
+	last    net.Conn
+	release chan struct{}
+	once    sync.Once
+}
+
+func (l *late) Accept() (c net.Conn, err error) {
+	err = net.ErrClosed
+	l.once.Do(func() {
+		<-l.release
+		c, err = l.last, nil
+	})
+	return c, err
+}
+
+func (l *late) Close() error { return nil }
+
+// A stop cuts those whose hands are being shaken and waits for the end of all
+// handshakes. It must not miss one that has just been accepted.
+func TestAStopDoesNotWaitForAConnectionThatWasAcceptedInTheSameMoment(t *testing.T) {
+	silent, server := net.Pipe()
+	defer silent.Close()
+	l := &late{last: server, release: make(chan struct{})}
+	conns := newTable(newCaps(0, 0))
+	h := newHandshaker(newAcceptor(l, conns, nil, zap.NewNop()), &tls.Config{}, func() time.Duration { return 0 })
+	ended := make(chan struct{})
+	go func() { defer close(ended); h.run() }()
+	_ = h.Close()
+	conns.cut(fresh)
+	close(l.release)
+	limit := time.NewTimer(10 * time.Second)
+	defer limit.Stop()
+	select {
+	case <-ended:
+	case <-limit.C:
+		t.Error("it waits for a client that says nothing")
+	}
 }
