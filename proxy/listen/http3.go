@@ -289,8 +289,8 @@ func (e *http3Engine) of(at *endpoint) []*session {
 
 // drainOne begins no connection any more (if no other process gets them they are
 // not heard), and tells every client by GOAWAY to send no more requests. It returns when all connections are closed (those
-// without a request soon, the others when their requests are answered), or when
-// ctx ends.
+// without a request soon, the others when their requests are answered) and no
+// process before this one needs it to pass packets on, or when ctx ends.
 func (e *http3Engine) drainOne(ctx context.Context, at *endpoint) {
 	at.socket.Shun()
 	var goodbyes sync.WaitGroup
@@ -313,6 +313,13 @@ func (e *http3Engine) drainOne(ctx context.Context, at *endpoint) {
 	select {
 	case <-closed:
 	case <-ctx.Done():
+		return
+	}
+	if relays := at.socket.Relays(); relays != nil { // of three processes, we are the second
+		select {
+		case <-relays:
+		case <-ctx.Done():
+		}
 	}
 }
 

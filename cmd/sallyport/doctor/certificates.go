@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -46,19 +47,30 @@ func limitOf(directory string) (limit, bool) {
 const mostCertificate = 1 << 20
 
 // stored returns the certificates in the storage of the configured CA, by name.
-func (d *doctor) stored() map[string]*x509.Certificate {
+// A storage that does not exist yet has none; one that may not be read is an error.
+func (d *doctor) stored() (map[string]*x509.Certificate, error) {
 	all := make(map[string]*x509.Certificate)
 	root, err := os.OpenRoot(d.Config.Storage)
+	if errors.Is(err, fs.ErrNotExist) {
+		return all, nil
+	}
 	if err != nil {
-		return all
+		return nil, err
 	}
 	defer root.Close()
 	folder := path.Join("certificates", d.Settings.ACME.StorageKey())
+	var denied error
 	_ = fs.WalkDir(root.FS(), folder, func(name string, _ fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrPermission) {
+			denied = err
+		}
 		if err != nil || !strings.HasSuffix(name, ".crt") {
-			return nil // what cannot be read is storage's step
+			return nil
 		}
 		file, err := root.Open(name)
+		if errors.Is(err, fs.ErrPermission) {
+			denied = err
+		}
 		if err != nil {
 			return nil
 		}
@@ -74,7 +86,7 @@ func (d *doctor) stored() map[string]*x509.Certificate {
 		}
 		return nil
 	})
-	return all
+	return all, denied
 }
 
 // ordered returns the names that certificates are ordered for.
@@ -94,7 +106,10 @@ func (d *doctor) certificates(context.Context) []Finding {
 	if len(names) == 0 {
 		return nil
 	}
-	have := d.stored()
+	have, err := d.stored()
+	if err != nil {
+		return []Finding{found(Unknown, "run doctor as the user that sallyport runs as", "which certificates are stored: %v", err)}
+	}
 	now := time.Now()
 	var list []Finding
 	fresh, missing := 0, 0
@@ -136,7 +151,10 @@ func (d *doctor) rateLimit(context.Context) []Finding {
 	if len(names) == 0 {
 		return nil
 	}
-	have := d.stored()
+	have, err := d.stored()
+	if err != nil {
+		return nil // the step before has said so
+	}
 	type count struct{ recent, wanted int }
 	domains := make(map[string]*count)
 	of := func(name string) *count {

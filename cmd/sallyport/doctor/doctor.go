@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -164,6 +165,9 @@ func (d *doctor) process(ctx context.Context) []Finding {
 	status := new(admin.Status)
 	err := admin.NewClient(socket).Get(ctx, "/v1/status", status)
 	if failure, ok := errors.AsType[*admin.Error](err); ok {
+		if errors.Is(failure.Err, fs.ErrPermission) {
+			return []Finding{of(Unknown, "whether an instance runs: "+failure.Error(), "run doctor as the user that sallyport runs as")}
+		}
 		return []Finding{of(Note, "no instance answers: "+failure.Error(), failure.Hint())}
 	}
 	if err != nil {

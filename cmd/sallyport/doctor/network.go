@@ -218,7 +218,7 @@ func (d *doctor) caa(ctx context.Context) []Finding {
 		return own
 	})
 	if good > 0 {
-		list = append(list, found(OK, "", "CAA lets the CA issue for %d names", good))
+		list = append(list, found(OK, "", "names for which CAA lets the CA issue: %d", good))
 	}
 	return list
 }
@@ -275,7 +275,7 @@ func (d *doctor) names(ctx context.Context) []Finding {
 		return nil
 	})
 	if direct > 0 {
-		list = append(list, found(OK, "", "%d names lead to this machine", direct))
+		list = append(list, found(OK, "", "%s to this machine", leading(direct)))
 	}
 	if proxied > 0 {
 		list = append(list, d.behindCloudflare(proxied))
@@ -286,9 +286,9 @@ func (d *doctor) names(ctx context.Context) []Finding {
 // behindCloudflare is what is worth saying about names that Cloudflare proxies.
 func (d *doctor) behindCloudflare(names int) Finding {
 	if slices.Contains(d.Config.TrustedProxies, "cloudflare") {
-		return found(OK, "", "%d names lead to Cloudflare's proxy", names)
+		return found(OK, "", "%s to Cloudflare's proxy", leading(names))
 	}
-	return found(Warning, "add `trusted_proxies: [cloudflare]`", "%d names lead to Cloudflare's proxy, which is not in trusted_proxies: allow, deny, rate limits and logs see its addresses and not the clients'", names)
+	return found(Warning, "add `trusted_proxies: [cloudflare]`", "%s to Cloudflare's proxy, which is not in trusted_proxies: allow, deny, rate limits and logs see its addresses and not the clients'", leading(names))
 }
 
 // ownAddresses are those of the machine's interfaces.
@@ -304,4 +304,12 @@ func ownAddresses() []netip.Addr {
 		}
 	}
 	return list
+}
+
+// leading is "1 name leads", "2 names lead".
+func leading(n int) string {
+	if n == 1 {
+		return "1 name leads"
+	}
+	return fmt.Sprintf("%d names lead", n)
 }

@@ -62,7 +62,7 @@ func all(line *buffer.Buffer, fields map[string]any) {
 // taken for the end of it.
 func pair(line *buffer.Buffer, key string, value any) {
 	line.AppendByte(' ')
-	line.AppendString(key)
+	line.AppendString(keyOf(key))
 	line.AppendByte('=')
 	text, ok := value.(string)
 	switch v := value.(type) {
@@ -79,9 +79,31 @@ func pair(line *buffer.Buffer, key string, value any) {
 		}
 		text = string(made)
 	}
-	simple := func(r rune) bool { return r > ' ' && r < 0x7f && r != '"' && r != '=' && r != '\\' }
-	if text == "" || strings.ContainsFunc(text, func(r rune) bool { return !simple(r) }) {
+	if text == "" || strings.ContainsFunc(text, special) {
 		text = strconv.QuoteToASCII(text)
 	}
 	line.AppendString(text)
+}
+
+// keyOf returns what stands for a key. There are no quotes around one, so what
+// would end it early, or the line, becomes an underscore.
+func keyOf(key string) string {
+	if key == "" {
+		return "_"
+	}
+	if !strings.ContainsFunc(key, special) {
+		return key
+	}
+	return strings.Map(func(r rune) rune {
+		if special(r) {
+			return '_'
+		}
+		return r
+	}, key)
+}
+
+// special reports whether a character means something in a line, or is not
+// printable ASCII.
+func special(r rune) bool {
+	return r <= ' ' || r >= 0x7f || r == '"' || r == '=' || r == '\\'
 }

@@ -51,7 +51,8 @@ func (x *requestContext) Err() error {
 	return x.err
 }
 
-// Began is when the request's head had been read.
+// Began is when the request's head had been read, or, if it has no body and its
+// head came in two pieces at most, when its first byte came.
 func (x *requestContext) Began() time.Time { return x.began }
 
 // Peer is [http.Request.RemoteAddr], invalid if that is no address with a port.

@@ -14,7 +14,7 @@
 // # What it refuses
 //
 // A request that could be read in two ways is answered 400 and ends its
-// connection; nothing that follows is read as a request. request.go and body.go
+// connection; nothing that follows is read as a request. request.go, target.go and body.go
 // have the rule, and its source, at each place. What net/http's server would let
 // through, and this one does not, is listed in disagreements_test.go.
 //

@@ -49,8 +49,11 @@ func (c *conn) requests() bool {
 			c.refuse(err)
 			return true
 		}
-		if x.context.began = c.began; c.fills > 1 {
-			x.context.began = time.Now() // the head took its time
+		if x.context.began = c.began; c.fills > 1 || x.body.kind != noBody {
+			// The head took its time; or it may have, even if all but its first
+			// byte came at once, and a body may have to come within a time of
+			// its own from here on.
+			x.context.began = time.Now()
 		}
 		c.limitRead(time.Time{})    // that was for the head; a body has limits of its own
 		c.observe(http.StateActive) // not before: half a request has no claim to be spared

@@ -609,3 +609,28 @@ func TestTLSStateIsTold(t *testing.T) {
 		t.Errorf("%v", state)
 	}
 }
+
+// TestBodyHasItsTimeHoweverSlowlyTheHeadBegan: what counts for it is the end of
+// the head, also if that came at once but for a byte.
+func TestBodyHasItsTimeHoweverSlowlyTheHeadBegan(t *testing.T) {
+	both(t, func(t *testing.T, secure bool) {
+		began := make(chan time.Time, 1)
+		w := serve(t, secure, Options{}, func(w http.ResponseWriter, r *http.Request) {
+			began <- r.Context().(*requestContext).Began()
+			io.Copy(w, r.Body)
+		})
+		c := w.connect(secure)
+		c.say("P")
+		sent := make(chan time.Time, 1)
+		time.AfterFunc(100*time.Millisecond, func() {
+			sent <- time.Now()
+			io.WriteString(c, "OST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nok")
+		})
+		if _, b := c.answer("POST"); b != "ok" {
+			t.Errorf("got %q", b)
+		}
+		if early := (<-sent).Sub(<-began); early > 0 {
+			t.Errorf("the clock ran %v before the head was there", early)
+		}
+	})
+}

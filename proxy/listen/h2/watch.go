@@ -29,7 +29,7 @@ func (c *conn) nextLook(now time.Time) time.Duration {
 	if c.drained && !c.ending {
 		sooner(c.partBy)
 	}
-	if c.running == 0 {
+	if c.running == 0 && !c.ending {
 		if idle := c.server.options.IdleTimeout; idle > 0 {
 			sooner(c.since.Add(idle))
 		}

@@ -25,6 +25,7 @@ type Socket struct {
 	from   atomic.Pointer[os.File] // from the process before; nil: it has ended
 	to     atomic.Pointer[os.File] // to the process after
 	shuns  atomic.Bool             // what is not ours is not heard
+	alone  chan struct{}           // closed when from has ended; nil if it never was
 	buffer []byte                  // of what is passed on; made when it is needed
 }
 
@@ -36,7 +37,21 @@ func New(udp *net.UDPConn, tag Tag) *Socket {
 // Follow makes the socket read what the process at the other end of a [Pair]
 // passes on, until that ends, and only then what comes in. It owns the file from
 // now on. Call it before anything is read.
-func (s *Socket) Follow(from *os.File) { s.from.Store(from) }
+func (s *Socket) Follow(from *os.File) {
+	s.alone = make(chan struct{})
+	s.from.Store(from)
+}
+
+// Relays returns until when the socket is needed for others: it is read for the
+// process after, and what that gets comes from the process before, which would
+// go on reading without anybody to pass on to. The channel closes when that has
+// ended; nil is for nobody.
+func (s *Socket) Relays() <-chan struct{} {
+	if s.to.Load() == nil || s.from.Load() == nil {
+		return nil
+	}
+	return s.alone
+}
 
 // Divert passes on what is not for connections of this process. It owns the file
 // from now on. What the other process does not take in time is lost, as any
@@ -55,10 +70,19 @@ func (s *Socket) Shun() { s.shuns.Store(true) }
 // Release ends the sharing: the process after reads the UDP socket now. Call it
 // when nothing is read here any more.
 func (s *Socket) Release() {
-	for _, end := range []*atomic.Pointer[os.File]{&s.to, &s.from} {
-		if file := end.Swap(nil); file != nil {
-			_ = file.Close()
-		}
+	if to := s.to.Swap(nil); to != nil {
+		_ = to.Close()
+	}
+	if from := s.from.Load(); from != nil {
+		s.leave(from)
+	}
+}
+
+// leave ends the reading of what the process before passes on.
+func (s *Socket) leave(from *os.File) {
+	if s.from.CompareAndSwap(from, nil) {
+		_ = from.Close()
+		close(s.alone)
 	}
 }
 
@@ -97,10 +121,7 @@ func (s *Socket) read(messages []ipv4.Message, flags int) (int, error) {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return 0, err
 	}
-	// It has ended.
-	if s.from.CompareAndSwap(from, nil) {
-		_ = from.Close()
-	}
+	s.leave(from) // it has ended
 	return s.batch.ReadBatch(messages, flags)
 }
 

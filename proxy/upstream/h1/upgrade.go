@@ -2,6 +2,7 @@ package h1
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"slices"
@@ -24,7 +25,7 @@ func (x *exchange) upgrade() error {
 	if x.detach != nil && !x.detach() {
 		return x.req.Context().Err() // which explain says better
 	}
-	x.res.Body = &upgraded{Conn: c.nc, ahead: slices.Clone(c.buffered())}
+	x.res.Body = &upgraded{Conn: c.nc, stream: c.stream, ahead: slices.Clone(c.buffered())}
 	x.surrender()
 	x.t.scratches.Put(c.leave())
 	c.unlimited()
@@ -35,7 +36,8 @@ func (x *exchange) upgrade() error {
 // it already.
 type upgraded struct {
 	net.Conn
-	ahead []byte
+	stream io.ReadWriter // over Conn
+	ahead  []byte
 }
 
 // Read reads what the server sends in the new protocol.
@@ -45,8 +47,11 @@ func (u *upgraded) Read(p []byte) (int, error) {
 		u.ahead = u.ahead[n:]
 		return n, nil
 	}
-	return u.Conn.Read(p)
+	return u.stream.Read(p)
 }
+
+// Write sends to the server in the new protocol.
+func (u *upgraded) Write(p []byte) (int, error) { return u.stream.Write(p) }
 
 // CloseWrite tells the server that nothing more will be sent.
 func (u *upgraded) CloseWrite() error {
