@@ -32,6 +32,8 @@ type engine struct {
 	solver   acmez.Solver
 	logger   *zap.Logger // certmagic's: everything at debug level
 
+	following sync.Map // name to *steps, of the orders that run
+
 	// propagation is how long a record may take to be visible.
 	propagation time.Duration
 
@@ -55,7 +57,7 @@ func (e *engine) prepare(cache *certmagic.Cache) {
 			IssuerPolicy:        certmagic.UseFirstIssuer,
 			KeySource:           certmagic.StandardKeyGenerator{KeyType: certmagic.KeyType(e.settings.KeyType)},
 			OCSP:                certmagic.OCSPConfig{DisableStapling: true},
-			Storage:             e.store,
+			Storage:             stepStore{e.store},
 			DisableStorageCheck: true, // storage.Dir.Probe does it, with an error that says what to do
 			DisableARI:          !e.settings.ARI,
 			Logger:              e.logger,
@@ -210,27 +212,37 @@ var (
 // Present makes the record.
 func (s guardedSolver) Present(ctx context.Context, challenge acme.Challenge) (err error) {
 	defer recovered(s.logger, "making the challenge record", &err)
-	return s.inner.Present(ctx, challenge)
+	order, record := orderOf(ctx), zap.String("record", challenge.DNS01TXTRecordName())
+	order.done("certificate ordered")
+	if err = s.inner.Present(ctx, challenge); err == nil {
+		order.created(record)
+	}
+	return err
 }
 
 // Wait waits until the record is visible.
 func (s guardedSolver) Wait(ctx context.Context, challenge acme.Challenge) (err error) {
 	defer recovered(s.logger, "waiting for the challenge record", &err)
 	if waiter, ok := s.inner.(acmez.Waiter); ok {
-		return waiter.Wait(ctx, challenge)
+		if err = waiter.Wait(ctx, challenge); err == nil {
+			orderOf(ctx).done("challenge record is visible", zap.String("record", challenge.DNS01TXTRecordName()))
+		}
 	}
-	return nil
+	return err
 }
 
 // CleanUp removes the record. What cannot be removed stays in the journal.
 func (s guardedSolver) CleanUp(ctx context.Context, challenge acme.Challenge) (err error) {
 	defer recovered(s.logger, "removing the challenge record", &err)
+	order, record, start := orderOf(ctx), zap.String("record", challenge.DNS01TXTRecordName()), time.Now()
+	order.judged()
 	if err = s.inner.CleanUp(ctx, challenge); err != nil {
-		s.logger.Warn("challenge record was not removed; it is tried again with a new token or at the next start",
-			zap.String("identifier", challenge.Identifier.Value),
-			zap.String("record", challenge.DNS01TXTRecordName()),
+		order.or(s.logger.With(zap.String("identifier", challenge.Identifier.Value))).Warn("challenge record was not removed; it is tried again with a new token or at the next start",
+			record, zap.Int64("duration_ms", time.Since(start).Milliseconds()),
 			zap.String("error", err.Error()), zap.String("hint", cureOf(err)))
+		return err
 	}
+	order.removed(record)
 	return err
 }
 

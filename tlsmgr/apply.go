@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/sallyport/sallyport/tlsmgr/cloudflare"
 	"github.com/sallyport/sallyport/tlsmgr/localca"
@@ -130,9 +131,12 @@ func (m *Manager) newEngine(settings Settings, store *storage.Dir) (*engine, err
 		propagation: cmp.Or(settings.Cloudflare.PropagationTimeout, 2*time.Minute),
 		logger:      demote(m.logger.Named("certmagic")),
 	}
-	if m.observer != nil {
-		e.logger = countCalls(e.logger, m.observer.CalledCA)
-	}
+	e.logger = overhear(e.logger, func(entry zapcore.Entry, fields []zapcore.Field) {
+		if m.observer != nil {
+			statusHeard(entry, fields, m.observer.CalledCA)
+		}
+		e.heard(entry, fields)
+	})
 	if len(settings.Cloudflare.Credentials) == 0 {
 		return e, nil
 	}

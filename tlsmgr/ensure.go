@@ -182,6 +182,8 @@ func (m *Manager) order(ctx context.Context, job job) error {
 	defer cancel()
 	defer m.orderEnded(job.engine)
 	m.orderBegan(job.engine)
+	ctx, end := job.engine.follow(ctx, m.logger, job)
+	defer end()
 	return job.engine.order(ctx, job.name, job.failures)
 }
 
@@ -197,6 +199,10 @@ func (m *Manager) logOrder(job job, done outcome, took time.Duration) {
 }
 
 func (m *Manager) logFailure(job job, err error, took time.Duration, next time.Time) {
+	held, ok := m.repeats.admit(job.name, job.entry.Credential, causeOf(err), time.Now())
+	if !ok {
+		return
+	}
 	message := "certificate not obtained"
 	fields := append(orderFields(job),
 		zap.Int("attempt", job.attempt),
@@ -208,7 +214,19 @@ func (m *Manager) logFailure(job job, err error, took time.Duration, next time.T
 		message = "certificate not renewed; the one there is keeps being served"
 		fields = append(fields, zap.Time("not_after", until))
 	}
+	if held > 0 {
+		fields = append(fields, zap.Int("suppressed", held))
+	}
 	m.logger.Error(message, fields...)
+}
+
+// causeOf is what makes two failures alike: of a CA's answer not the addresses
+// of order and authorization, which no two have in common.
+func causeOf(err error) string {
+	if problem, ok := errors.AsType[acme.Problem](err); ok {
+		return problem.Type + " " + problem.Detail
+	}
+	return err.Error()
 }
 
 // orderFields says which name, and by which way it is proven.

@@ -35,17 +35,29 @@ func (c demotedCore) Write(entry zapcore.Entry, fields []zapcore.Field) error {
 	return c.Core.Write(entry, fields)
 }
 
-// countCalls returns a logger that also tells of the answers of CAs. The ACME
-// client says the status of each in a line of its log and nowhere else: its HTTP
-// client cannot be reached.
-func countCalls(logger *zap.Logger, tell func(status int)) *zap.Logger {
+// overhear returns a logger whose lines are also told: some of what the ACME
+// client does it says there and nowhere else.
+func overhear(logger *zap.Logger, tell func(zapcore.Entry, []zapcore.Field)) *zap.Logger {
 	return logger.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core { return callCore{core, tell} }))
+}
+
+// statusHeard tells of the status of a CA's answer, if a line is about one: the
+// ACME client's own HTTP client cannot be reached.
+func statusHeard(entry zapcore.Entry, fields []zapcore.Field, tell func(status int)) {
+	if entry.Message != "http request" {
+		return
+	}
+	for _, field := range fields {
+		if field.Key == "status_code" && field.Type == zapcore.Int64Type {
+			tell(int(field.Integer))
+		}
+	}
 }
 
 // callCore takes every line, so that it sees those which are not written.
 type callCore struct {
 	zapcore.Core
-	tell func(status int)
+	tell func(zapcore.Entry, []zapcore.Field)
 }
 
 func (c callCore) Enabled(zapcore.Level) bool { return true }
@@ -59,13 +71,7 @@ func (c callCore) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) *zap
 }
 
 func (c callCore) Write(entry zapcore.Entry, fields []zapcore.Field) error {
-	if entry.Message == "http request" {
-		for _, field := range fields {
-			if field.Key == "status_code" && field.Type == zapcore.Int64Type {
-				c.tell(int(field.Integer))
-			}
-		}
-	}
+	c.tell(entry, fields)
 	if !c.Core.Enabled(entry.Level) {
 		return nil
 	}

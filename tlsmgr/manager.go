@@ -20,8 +20,9 @@ import (
 // Options is what a manager needs besides its settings.
 type Options struct {
 	// Logger gets a line per certificate obtained or renewed, per attempt that
-	// failed and, seldom, per handshake that had to be refused. Everything
-	// else is at debug level. Nil logs nothing.
+	// failed (ten a minute of one cause, with how many were not written) and,
+	// seldom, per handshake that had to be refused. Everything else, such as the
+	// steps of an order, is at debug level. Nil logs nothing.
 	Logger *zap.Logger
 
 	// Observer is told what metrics count; nil is nobody.
@@ -49,6 +50,7 @@ type Manager struct {
 	filePoll  time.Duration
 	names     atomic.Pointer[snapshot]
 	scheduler *scheduler
+	repeats   repeats
 
 	cache *certmagic.Cache // made by Run, before the first attempt
 
@@ -83,6 +85,7 @@ func New(options Options) (*Manager, error) {
 		sweepWake: make(chan struct{}, 1),
 		orders:    make(map[*engine]int),
 		records:   make(map[string]*record),
+		repeats:   repeats{seen: make(map[string]*repeat)},
 	}
 	if m.logger == nil {
 		m.logger = zap.NewNop()

@@ -153,11 +153,7 @@ func (o *operator) acting(use, short, long string, args cobra.PositionalArgs, pa
 			return err
 		}
 		return o.print(out, done, func(w io.Writer) {
-			text := done.Message
-			if done.Count > 0 {
-				text += ": " + strconv.Itoa(done.Count)
-			}
-			_, _ = fmt.Fprintln(w, text)
+			_, _ = fmt.Fprintln(w, done.Message)
 		})
 	}))
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -78,6 +79,19 @@ func (s *Server) Serve(c Control) {
 	part("upstreams", func(s *Status) any { return s.Upstreams })
 	part("events", func(s *Status) any { return s.Events })
 
+	s.serveDeeds(c)
+	s.Handle("POST /v1/explain", answers(c.Explain != nil, func(r *http.Request) (any, error) {
+		if err := r.ParseForm(); err != nil {
+			return nil, &Failure{"the question cannot be read: " + err.Error(), ""}
+		}
+		return c.Explain(r.Context(), r.Form)
+	}))
+	s.Handle("GET /v1/pulse", pulses(c.Pulse))
+	s.Handle("GET /{$}", page())
+}
+
+// serveDeeds adds what asks for something to be done.
+func (s *Server) serveDeeds(c Control) {
 	s.Handle("POST /v1/reload", answers(c.Reload != nil, func(r *http.Request) (any, error) { return c.Reload(r.Context()), nil }))
 	s.Handle("POST /v1/plan", answers(c.Plan != nil, func(r *http.Request) (any, error) {
 		return c.Plan(r.FormValue("name"), []byte(r.FormValue("config"))), nil
@@ -87,7 +101,7 @@ func (s *Server) Serve(c Control) {
 		if err != nil {
 			return nil, refusal(err)
 		}
-		return Done{Message: "another process serves now, and this one ends what it has under way; pid of the new one", Count: pid}, nil
+		return Done{fmt.Sprintf("another process serves now, and this one ends what it has under way; pid of the new one: %d", pid), pid}, nil
 	}))
 	s.Handle("POST /v1/renew", answers(c.Renew != nil, func(r *http.Request) (any, error) {
 		name := r.FormValue("name")
@@ -96,28 +110,8 @@ func (s *Server) Serve(c Control) {
 		}
 		return Done{Message: "renewal of " + name + " asked for"}, nil
 	}))
-	s.Handle("POST /v1/purge", answers(c.Purge != nil, func(r *http.Request) (any, error) {
-		host, path := r.FormValue("host"), r.FormValue("path")
-		if host == "" || path == "" || path[0] != '/' {
-			return nil, &Failure{"purge wants a host and a path", "the path begins with a slash and may end in *"}
-		}
-		return Done{Message: "purged", Count: c.Purge(host, path)}, nil
-	}))
-	s.Handle("POST /v1/drain", answers(c.Drain != nil, func(r *http.Request) (any, error) {
-		server := r.FormValue("server")
-		on, err := strconv.ParseBool(r.FormValue("on"))
-		if err != nil {
-			return nil, &Failure{"drain wants on=true or on=false", ""}
-		}
-		n := c.Drain(server, on)
-		if n == 0 {
-			return nil, &Failure{"there is no server " + server, "sallyport status shows the addresses as the configuration has them"}
-		}
-		if on {
-			return Done{"the server gets no new requests", n}, nil
-		}
-		return Done{"the server gets requests again", n}, nil
-	}))
+	s.Handle("POST /v1/purge", answers(c.Purge != nil, c.purge))
+	s.Handle("POST /v1/drain", answers(c.Drain != nil, c.drain))
 	s.Handle("POST /v1/log-level", answers(c.LogLevel != nil, func(r *http.Request) (any, error) {
 		level := r.FormValue("level")
 		before, err := c.LogLevel(level)
@@ -126,14 +120,42 @@ func (s *Server) Serve(c Control) {
 		}
 		return Done{Message: "log level " + level + ", was " + before}, nil
 	}))
-	s.Handle("POST /v1/explain", answers(c.Explain != nil, func(r *http.Request) (any, error) {
-		if err := r.ParseForm(); err != nil {
-			return nil, &Failure{"the question cannot be read: " + err.Error(), ""}
-		}
-		return c.Explain(r.Context(), r.Form)
-	}))
-	s.Handle("GET /v1/pulse", pulses(c.Pulse))
-	s.Handle("GET /{$}", page())
+}
+
+func (c *Control) purge(r *http.Request) (any, error) {
+	host, path := r.FormValue("host"), r.FormValue("path")
+	if host == "" || path == "" || path[0] != '/' {
+		return nil, &Failure{"purge wants a host and a path", "the path begins with a slash and may end in *"}
+	}
+	n := c.Purge(host, path)
+	if n == 0 {
+		return Done{"nothing was kept for that", 0}, nil
+	}
+	return Done{"purged " + counted(n, "resource"), n}, nil
+}
+
+func (c *Control) drain(r *http.Request) (any, error) {
+	server := r.FormValue("server")
+	on, err := strconv.ParseBool(r.FormValue("on"))
+	if err != nil {
+		return nil, &Failure{"drain wants on=true or on=false", ""}
+	}
+	n := c.Drain(server, on)
+	switch {
+	case n == 0:
+		return nil, &Failure{"there is no server " + server, "sallyport status shows the addresses as the configuration has them"}
+	case on:
+		return Done{"the server gets no new requests in " + counted(n, "upstream"), n}, nil
+	}
+	return Done{"the server gets requests again in " + counted(n, "upstream"), n}, nil
+}
+
+// counted is a number of things.
+func counted(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return strconv.Itoa(n) + " " + thing + "s"
 }
 
 // mostBody bounds what is sent to an endpoint: a configuration, escaped.

@@ -82,16 +82,17 @@ func TestCommandsReachWhatTheyAreFor(t *testing.T) {
 		path  string
 		form  url.Values
 		fails string // part of the error and its hint, "" for none
+		says  string // "" for whatever
 	}{
-		{"/v1/reload", nil, ""},
-		{"/v1/renew", url.Values{"name": {"a.test"}}, ""},
-		{"/v1/renew", url.Values{"name": {"b.test"}}, "not planned / do this"},
-		{"/v1/purge", url.Values{"host": {"a.test"}, "path": {"/x*"}}, ""},
-		{"/v1/purge", url.Values{"host": {"a.test"}, "path": {"x"}}, "begins with a slash"},
-		{"/v1/drain", url.Values{"server": {"s"}, "on": {"true"}}, ""},
-		{"/v1/drain", url.Values{"server": {""}, "on": {"true"}}, "no server"},
-		{"/v1/drain", url.Values{"server": {"s"}, "on": {"perhaps"}}, "on=true or on=false"},
-		{"/v1/log-level", url.Values{"level": {"debug"}}, "cannot do that"},
+		{"/v1/reload", nil, "", ""},
+		{"/v1/renew", url.Values{"name": {"a.test"}}, "", ""},
+		{"/v1/renew", url.Values{"name": {"b.test"}}, "not planned / do this", ""},
+		{"/v1/purge", url.Values{"host": {"a.test"}, "path": {"/x*"}}, "", "purged 7 resources"},
+		{"/v1/purge", url.Values{"host": {"a.test"}, "path": {"x"}}, "begins with a slash", ""},
+		{"/v1/drain", url.Values{"server": {"s"}, "on": {"true"}}, "", "the server gets no new requests in 1 upstream"},
+		{"/v1/drain", url.Values{"server": {""}, "on": {"true"}}, "no server", ""},
+		{"/v1/drain", url.Values{"server": {"s"}, "on": {"perhaps"}}, "on=true or on=false", ""},
+		{"/v1/log-level", url.Values{"level": {"debug"}}, "cannot do that", ""},
 	} {
 		var answer map[string]any
 		err := c.Post(t.Context(), ask.path, ask.form, &answer)
@@ -103,6 +104,9 @@ func TestCommandsReachWhatTheyAreFor(t *testing.T) {
 		}
 		if (text == "") != (ask.fails == "") || !strings.Contains(text, ask.fails) {
 			t.Errorf("%s %v: %q, want %q", ask.path, ask.form, text, ask.fails)
+		}
+		if ask.says != "" && answer["message"] != ask.says {
+			t.Errorf("%s %v: %v, want %q", ask.path, ask.form, answer, ask.says)
 		}
 	}
 	want := "[reload renew a.test renew b.test purge a.test /x* drain s true drain  true]"

@@ -165,7 +165,9 @@ type Event struct {
 	Count   int               `json:"count"`
 }
 
-// Done is the answer to a command that has nothing more to say.
+// Done is the answer to a command that has nothing more to say. Message is a
+// whole sentence; Count is the number in it for programs: resources purged,
+// upstreams that have the server drained, the pid after an upgrade.
 type Done struct {
 	Message string `json:"message"`
 	Count   int    `json:"count,omitempty"`

@@ -72,11 +72,12 @@ func (m *Mux) Sweep(ctx context.Context) (err error) {
 			m.log.Warn("left-over record is in a zone of no credential", zap.String("zone", r.Zone), zap.String("record", r.Name))
 			continue
 		}
+		start := time.Now()
 		if err := m.sweepOne(ctx, c, r); err != nil {
 			failures = append(failures, err)
 			continue
 		}
-		m.log.Info("left-over record deleted", zap.String("zone", r.Zone), zap.String("record", r.Name))
+		m.log.Info("left-over record deleted", m.recordFields(c, r, start)...)
 	}
 	return errors.Join(failures...)
 }

@@ -40,7 +40,6 @@ func (m *Mux) Present(ctx context.Context, chal acme.Challenge) (err error) {
 	start := time.Now()
 	err = m.create(ctx, c, r)
 	if err == nil {
-		m.log.Debug("challenge record created", m.recordFields(c, r, start)...)
 		return nil
 	}
 	if refused(err) {
@@ -111,12 +110,7 @@ func (m *Mux) CleanUp(ctx context.Context, chal acme.Challenge) (err error) {
 	if records, err := m.journal.Load(ctx); err == nil && !slices.ContainsFunc(records, r.same) {
 		return nil // Present made none: no call, and no second error for one cause
 	}
-	start := time.Now()
-	if err := m.remove(ctx, c, r); err != nil {
-		return err
-	}
-	m.log.Debug("challenge record deleted", m.recordFields(c, r, start)...)
-	return nil
+	return m.remove(ctx, c, r)
 }
 
 // remove deletes the record and its journal entry.
@@ -152,6 +146,7 @@ func (m *Mux) delete(ctx context.Context, c *credential, r Record) error {
 
 func (m *Mux) recordFields(c *credential, r Record, start time.Time) []zap.Field {
 	return []zap.Field{
+		zap.String("identifier", strings.TrimPrefix(r.Name, "_acme-challenge.")),
 		zap.String("credential", c.name), zap.String("zone", r.Zone), zap.String("record", r.Name),
 		zap.Int64("duration_ms", time.Since(start).Milliseconds()),
 	}
@@ -176,7 +171,6 @@ func (m *Mux) Wait(ctx context.Context, chal acme.Challenge) (err error) {
 		return fmt.Errorf("waiting for challenge record %s: %w", r.Name, err)
 	}
 	m.observer.Visible(time.Since(start))
-	m.log.Debug("challenge record is visible", m.recordFields(c, r, start)...)
 	return nil
 }
 
