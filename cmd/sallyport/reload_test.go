@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -126,6 +127,60 @@ func TestReloadSwitchesTheLog(t *testing.T) {
 	i.await(0, "a line for people", func(l logLine) bool {
 		return l.fields == nil && strings.Contains(l.raw, "configuration reloaded")
 	})
+}
+
+func TestReloadMovesTheLogAndABadPlaceForItIsRefused(t *testing.T) {
+	dir := shortDir(t)
+	path := writeConfig(t, dir, internalSite("http://127.0.0.1:9"))
+	config := read(t, path)
+	to := func(output string) {
+		t.Helper()
+		writeFile(t, path, strings.Replace(config, "format: json", "format: json, output: "+filepath.Join(dir, output), 1))
+	}
+	reload := func(want int) {
+		t.Helper()
+		var errs strings.Builder
+		if code := execute(sealing{}, []string{"reload", "--config", path}, io.Discard, &errs); code != want {
+			t.Fatalf("exit code %d, want %d: %s", code, want, errs.String())
+		}
+	}
+	has := func(output, part string, times int) {
+		t.Helper()
+		late := time.After(patience)
+		for strings.Count(read(t, filepath.Join(dir, output)), part) < times { // lines are written behind the work
+			select {
+			case <-late:
+				t.Fatalf("%s has not %q %d times:\n%s", output, part, times, read(t, filepath.Join(dir, output)))
+			case <-time.After(5 * time.Millisecond):
+			}
+		}
+	}
+	i := start(t, nil, "run", "--config", path)
+	i.awaitMessage("serving")
+	to("one.log")
+	reload(exitOK)
+	to("two.log")
+	reload(exitOK)
+	has("two.log", "configuration reloaded", 1)
+	links, err := filepath.Glob("/proc/" + strconv.Itoa(i.cmd.Process.Pid) + "/fd/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, link := range links {
+		if target, err := os.Readlink(link); err == nil && strings.HasSuffix(target, "one.log") {
+			t.Errorf("%s is still open", target)
+		}
+	}
+	left := read(t, filepath.Join(dir, "one.log"))
+	to("nowhere/three.log")
+	reload(exitFailure)
+	to("two.log")
+	reload(exitOK)
+	has("two.log", "configuration reloaded", 2)
+	has("two.log", "nowhere", 1)
+	if now := read(t, filepath.Join(dir, "one.log")); now != left {
+		t.Errorf("the old file has got %q", strings.TrimPrefix(now, left))
+	}
 }
 
 func read(t *testing.T, path string) string {

@@ -350,9 +350,13 @@ type session struct {
 
 	heads chan struct{} // has one for each head that is coming in
 
+	once sync.Once // for the end of a flood
+
 	mu     sync.Mutex
 	asked  map[quic.StreamID]*request3
-	sum    int // of the sizes of the heads of active requests
+	sum    int       // of the sizes of the heads of active requests
+	budget float64   // requests that the client may yet take back
+	earned time.Time // when the budget was last added to
 	active int
 	limit  time.Duration // for being without a request; 0 is none
 	idle   *time.Timer
@@ -374,6 +378,7 @@ func (e *http3Engine) open(at *endpoint, c *quic.Conn) *session {
 	s := &session{engine: e, endpoint: at, options: o, quic: c, limit: o.IdleTimeout, most: 2 * int(e.quicConfig().MaxIncomingStreams)}
 	s.going, s.goaway = context.WithCancel(context.Background())
 	s.done = make(chan struct{})
+	s.budget, s.earned = s.mostBack(), time.Now()
 	s.asked = make(map[quic.StreamID]*request3)
 	s.heads = make(chan struct{}, max(mostHeads3/max(o.RequestHeaderBytes, 1<<10), 4))
 	if told, ok := c.QlogTrace().(*trace); ok {
@@ -413,8 +418,7 @@ func (s *session) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a := s.headRead(w, r)
 	switch s.begin(a) {
 	case flooding:
-		s.engine.conns.counters.refused.add(h3Flood)
-		_ = s.quic.CloseWithError(quic.ApplicationErrorCode(http3.ErrCodeExcessiveLoad), "too many requests at once")
+		s.flood()
 		return
 	case crowded:
 		s.refuse(h3Streams, 0, "too many at once")
@@ -482,6 +486,13 @@ func (s *session) begin(a *request3) welcome {
 }
 
 func (s *session) finish(a *request3) {
+	if !s.leave(a) {
+		s.flood()
+	}
+}
+
+// leave reports false if the client has taken back more than it may.
+func (s *session) leave(a *request3) (calm bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.sum -= a.size
@@ -489,6 +500,11 @@ func (s *session) finish(a *request3) {
 		s.entry.rest(idle)
 		s.rest()
 	}
+	if a.taken || a.reset() {
+		return s.takeBack()
+	}
+	s.budget = min(s.budget+1, s.mostBack())
+	return true
 }
 
 // rest starts the time that the connection may be without a request.

@@ -43,6 +43,7 @@ type request3 struct {
 	head   bool   // its fields are known
 	served bool   // it has got to ServeHTTP
 	wrong  string // with it
+	taken  bool   // the client has taken back its content
 	size   int    // of the fields, as HTTP/2 and HTTP/3 count it
 	read   uint64 // of the content
 	framed uint64 // of the content, by the DATA frames that have begun
@@ -157,6 +158,12 @@ func (s *session) over(a *request3) {
 	case !is:
 		s.refuse(h3TooLarge, http.StatusRequestHeaderFieldsTooLarge, "head too large")
 	case reset.Remote:
+		s.mu.Lock()
+		calm := s.takeBack()
+		s.mu.Unlock()
+		if !calm {
+			s.flood()
+		}
 	case http3.ErrCode(reset.ErrorCode) == http3.ErrCodeRequestIncomplete:
 		if limit := s.options.RequestHeaderTimeout; limit > 0 && time.Since(a.began) >= limit {
 			s.refuse(h3Timeout, 0, "head took too long")
@@ -174,6 +181,40 @@ func (s *session) over(a *request3) {
 func (s *session) refuse(as kind, status int, why string) {
 	s.engine.conns.counters.refused.add(as)
 	s.engine.logger.Debug("HTTP/3 request refused", zap.Stringer("client", s.quic.RemoteAddr()), zap.Int("status", status), zap.String("reason", why))
+}
+
+// Requests that a client takes back before they are answered cost the server
+// behind. As many as streams are allowed may be, at least leastBack, and
+// backRate a second more; each answered request earns one. HTTP/2's engine
+// counts alike.
+const (
+	leastBack = 32
+	backRate  = 5
+)
+
+func (s *session) mostBack() float64 { return float64(max(s.most/2, leastBack)) }
+
+// reset reports whether the client does not want the answer any more.
+func (a *request3) reset() bool {
+	reset, is := errors.AsType[*quic.StreamError](context.Cause(a.stream.Context()))
+	return is && reset.Remote
+}
+
+// takeBack pays for a request that was taken back, and reports whether the
+// client could. With the lock held.
+func (s *session) takeBack() bool {
+	now := time.Now()
+	s.budget = min(s.budget+backRate*now.Sub(s.earned).Seconds(), s.mostBack()) - 1
+	s.earned = now
+	return s.budget >= 0
+}
+
+// flood ends the connection of a client that asks for more than it takes.
+func (s *session) flood() {
+	s.once.Do(func() {
+		s.engine.conns.counters.refused.add(h3Flood)
+		s.broken(http3.ErrCodeExcessiveLoad, "too many requests at once, or taken back")
+	})
 }
 
 // reject resets a stream whose request no handler has seen: the client may send
@@ -212,7 +253,8 @@ func (b *strictBody) tell(err error) {
 	if b.told || b.session.quic.Context().Err() != nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		return
 	}
-	if _, reset := errors.AsType[*http3.Error](err); reset {
+	if reset, is := errors.AsType[*http3.Error](err); is {
+		b.asked.taken = b.asked.taken || reset.Remote
 		return
 	}
 	b.told = true

@@ -466,3 +466,50 @@ func TestHTTP3HeadsUnderWayAreBounded(t *testing.T) {
 		t.Errorf("counted %q", got)
 	}
 }
+
+// CVE-2023-44487 over HTTP/3, where the handlers end as fast as the resets come.
+func TestHTTP3RequestsTakenBackCostTheConnection(t *testing.T) {
+	var reached atomic.Int64
+	r := run(t, Options{HTTP3: true, HTTP2Streams: 40}, func(_ http.ResponseWriter, r *http.Request) {
+		if reached.Add(1); r.URL.Path == "/wait" {
+			<-r.Context().Done()
+		}
+	})
+	ask := func(c *quic.Conn, path string) *quic.Stream {
+		stream, err := c.OpenStreamSync(c.Context())
+		if err != nil {
+			return nil
+		}
+		_ = stream.SetDeadline(time.Now().Add(20 * time.Second))
+		_, _ = stream.Write(head3("GET", path))
+		_ = stream.Close()
+		return stream
+	}
+	honest := r.quic(t)
+	for range 100 {
+		if _, err := io.ReadAll(ask(honest, "/")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reached.Store(0)
+	c := r.quic(t)
+	for range 2000 {
+		stream := ask(c, "/wait")
+		if stream == nil {
+			break
+		}
+		stream.CancelRead(quic.StreamErrorCode(http3.ErrCodeRequestCanceled))
+	}
+	if code := closed(t, c); code != http3.ErrCodeExcessiveLoad {
+		t.Errorf("closed with %v", code)
+	}
+	if n := reached.Load(); n > 160 {
+		t.Errorf("%d requests reached the handler", n)
+	}
+	if got := r.refused(); got != "h3 flood 1" {
+		t.Errorf("counted %q", got)
+	}
+	if honest.Context().Err() != nil {
+		t.Error("a client that takes every answer was cut")
+	}
+}
