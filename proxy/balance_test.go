@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -28,8 +29,13 @@ type mortal struct {
 	ended   chan struct{}
 }
 
+// newMortal makes one at an address of its own, where the system has so many:
+// at 127.0.0.1 others might get its port while it is dead.
 func newMortal(t testing.TB, h http.HandlerFunc) *mortal {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", fmt.Sprintf("127.%d.%d.%d:0", 1+rand.N(250), rand.N(250), 1+rand.N(250)))
+	if err != nil {
+		l, err = net.Listen("tcp", "127.0.0.1:0")
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
