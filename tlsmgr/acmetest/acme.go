@@ -215,9 +215,37 @@ func (a *ACME) settle(orderID string) {
 		if _, err := a.pebble.db.GetOrderByIssuedSerial(cert.ID); err != nil {
 			continue
 		}
+		a.respell(order, cert)
 		a.tend(cert.Cert, authorizations)
 		return
 	}
+}
+
+// respell lets an order be found also by the serial number of its certificate as clients write it who replace the
+// certificate: as in DER, where a number whose first bit is set begins with a zero byte (RFC 9773 §4.1). Pebble looks
+// for exactly the digits without it, and so refuses to replace one in 256 certificates.
+func (a *ACME) respell(order *core.Order, cert *core.Certificate) {
+	id := spelledInDER(cert.ID)
+	if id == cert.ID {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	order.Lock()
+	defer order.Unlock()
+	again := *cert
+	again.ID = id
+	order.CertificateObject = &again
+	_ = a.pebble.db.AddOrderByIssuedSerial(order) // refuses only an order without a certificate
+	order.CertificateObject = cert
+}
+
+// spelledInDER returns the hexadecimal digits of a positive number, with those of the byte before that DER asks for.
+func spelledInDER(digits string) string {
+	if len(digits)%2 == 0 && digits != "" && digits[0] >= '8' {
+		return "00" + digits
+	}
+	return digits
 }
 
 // tend does what remains to be done for a new certificate.

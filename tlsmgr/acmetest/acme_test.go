@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto/x509"
+	"encoding/asn1"
+	"encoding/hex"
 	"errors"
 	"math/big"
 	"net/http"
@@ -72,6 +74,24 @@ func TestRenewalWindowCanBeSetToNow(t *testing.T) {
 	}
 	if err := w.ACME.SetRenewalWindow(&x509.Certificate{SerialNumber: big.NewInt(7)}, now, now); err == nil {
 		t.Error("a certificate of somebody else gets a renewal window")
+	}
+}
+
+// One serial number in 256 begins with a set bit: clients then write a zero byte
+// before it, as RFC 9773 section 4.1 wants, and Pebble does not.
+func TestSerialNumbersAreFoundAsClientsWriteThem(t *testing.T) {
+	for _, digits := range []string{"f252315d052506", "80", "7f", "01ff", "7fffffffffffffff", "ff"} {
+		number, ok := new(big.Int).SetString(digits, 16)
+		if !ok {
+			t.Fatal(digits)
+		}
+		der, err := asn1.Marshal(number)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := acmetest.SpelledInDER(hex.EncodeToString(number.Bytes())), hex.EncodeToString(der[2:]); got != want {
+			t.Errorf("%s: %s, DER is %s", digits, got, want)
+		}
 	}
 }
 

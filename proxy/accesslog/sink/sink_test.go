@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -102,24 +103,42 @@ func TestANamedPipeThatNobodyReadsHoldsUpNothing(t *testing.T) {
 		t.Errorf("%d dropped", s.Dropped())
 	}
 	s.Reopen()
-	read, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	read, err := os.OpenFile(path, os.O_RDWR|syscall.O_NONBLOCK, 0) // with a writer of its own it has no end
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer read.Close()
-	taken := make([]byte, 64<<10) // who comes late gets what the pipe holds, and then what waits
-	for range 2 {
-		if _, err := io.ReadFull(read, taken); err != nil {
-			t.Fatal(err)
+	var taken atomic.Int64 // who comes late gets what the pipe holds, and then what waits
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for piece := make([]byte, 4<<10); ; {
+			n, err := read.Read(piece)
+			if taken.Add(int64(n)); err != nil {
+				return
+			}
+		}
+	}()
+	again := time.NewTicker(10 * time.Millisecond) // what waited may have been given up by now
+	defer again.Stop()
+	for over := false; !over; {
+		select {
+		case err := <-trouble:
+			over = err == nil
+		case <-again.C:
+			_, _ = s.Write([]byte("one more\n"))
 		}
 	}
-	if err := <-trouble; err != nil {
-		t.Errorf("still in trouble: %v", err)
-	}
+	_, _ = s.Write([]byte("and the last\n"))
 	began := time.Now()
 	stop()
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("stopping took %v", took)
+	}
+	_ = read.SetReadDeadline(time.Now().Add(200 * time.Millisecond)) // all is in the pipe by now
+	<-ended
+	if n := taken.Load(); n == 0 {
+		t.Error("nothing came")
 	}
 	if files, err := os.ReadDir(filepath.Dir(path)); err != nil || len(files) != 1 {
 		t.Errorf("the pipe was rotated: %v, %v", files, err)
